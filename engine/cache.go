@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/dgraph-io/ristretto/v2"
+
+	"github.com/gregor-broker/gregor/engine/segment"
+)
+
+// blockBytes is the unit of the hot-read cache.
+const blockBytes = 64 << 10
+
+// hotReads keeps copies of log blocks that were read again, below the tail:
+// history that several consumers re-read then needs no disk, however the page
+// cache fares. A block enters at its second miss, so one scan through a long
+// history leaves the cache alone; which entries stay is ristretto's TinyLFU.
+//
+// Keys hold the segment's process-wide generation, so nothing is ever
+// invalidated: a deleted or truncated segment's blocks are simply never asked
+// for again. Only blocks wholly below the published size are cached; their
+// bytes never change. Values are heap copies, immutable, safe to hold as long
+// as a View likes.
+type hotReads struct {
+	max   int64
+	once  sync.Once
+	cache *ristretto.Cache[uint64, block]
+
+	mu   sync.Mutex
+	seen [4096]uint64 // blocks missed once, by hash: a small lossy memory
+}
+
+type block struct {
+	key  uint64
+	data []byte
+}
+
+func newHotReads(max int64) *hotReads {
+	if max < 4*blockBytes {
+		return nil
+	}
+	return &hotReads{max: max}
+}
+
+func (c *hotReads) open() {
+	c.once.Do(func() {
+		// Errors come only from a configuration that makes no sense; then
+		// there is no cache, and reads go on without one.
+		cache, err := ristretto.NewCache(&ristretto.Config[uint64, block]{
+			NumCounters: max(c.max/blockBytes*10, 1000),
+			MaxCost:     c.max,
+			BufferItems: 64,
+		})
+		if err == nil {
+			c.cache = cache
+		}
+	})
+}
+
+// secondMiss remembers key and says whether it was remembered already.
+func (c *hotReads) secondMiss(key uint64) bool {
+	slot := &c.seen[key*0x9E3779B97F4A7C15>>52]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if *slot == key {
+		return true
+	}
+	*slot = key
+	return false
+}
+
+// spans fills v with the bytes [from, to) of seg, block by block from the
+// cache, and straight from the mapping where the cache has nothing.
+func (c *hotReads) spans(v *View, seg *segment.Segment, from, to int64) error {
+	c.open()
+	size := seg.Size()
+	direct := from // start of the run not served from the cache
+	flush := func(end int64) error {
+		if direct == end {
+			return nil
+		}
+		p, err := seg.Span(direct, end)
+		if err == nil {
+			v.Spans = append(v.Spans, p)
+		}
+		return err
+	}
+	for at := from; at < to && c.cache != nil; {
+		number := at / blockBytes
+		start := number * blockBytes
+		end := min(start+blockBytes, to)
+		key := uint64(seg.Generation())<<32 | uint64(number)
+		hit, ok := c.cache.Get(key)
+		if ok && hit.key != key {
+			ok = false
+		}
+		if !ok && start+blockBytes <= size && c.secondMiss(key) {
+			data, err := seg.Copy(make([]byte, blockBytes), start)
+			if err != nil {
+				return err
+			}
+			hit, ok = block{key, data}, true
+			c.cache.Set(key, hit, blockBytes+64)
+		}
+		if ok {
+			if err := flush(at); err != nil {
+				return err
+			}
+			v.Spans = append(v.Spans, hit.data[at-start:end-start])
+			direct = end
+		}
+		at = end
+	}
+	return flush(to)
+}

@@ -1,0 +1,485 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gregor-broker/gregor/engine/clock"
+	"github.com/gregor-broker/gregor/engine/retention"
+	"github.com/gregor-broker/gregor/engine/segment"
+)
+
+// jobs is the store's scheduler: one goroutine that sleeps until the next
+// thing is due. Each pass does what is due and is safe to run at any time.
+type jobs struct {
+	store *Store
+	poke  chan struct{}
+	quit  chan struct{}
+	done  sync.WaitGroup
+
+	mu         sync.Mutex
+	started    bool
+	stopped    bool
+	delayed    []delayed
+	flushAt    int64 // ms; the earliest flush.ms deadline, 0 none
+	checkpoint map[*directory]bool
+	retention  time.Time // next run
+	periodic   time.Time // next checkpoint by time
+}
+
+type delayed struct {
+	at time.Time
+	do func()
+}
+
+func newJobs(st *Store) *jobs {
+	now := st.opt.Clock.Now()
+	return &jobs{store: st, poke: make(chan struct{}, 1), quit: make(chan struct{}), checkpoint: map[*directory]bool{},
+		retention: now.Add(min(30*time.Second, st.opt.RetentionInterval)), periodic: now.Add(st.opt.CheckpointInterval)}
+}
+
+// start runs the scheduler once there is a log to look after.
+func (j *jobs) start() {
+	if j.store.opt.Manual {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.started || j.stopped {
+		return
+	}
+	j.started = true
+	j.done.Add(1)
+	go j.run()
+}
+
+func (j *jobs) stop() {
+	j.mu.Lock()
+	if j.stopped {
+		j.mu.Unlock()
+		return
+	}
+	j.stopped = true
+	close(j.quit)
+	j.mu.Unlock()
+	j.done.Wait()
+}
+
+func (j *jobs) signal() {
+	select {
+	case j.poke <- struct{}{}:
+	default:
+	}
+}
+
+// after runs do once ms have passed; with ms zero or less at the next pass.
+func (j *jobs) after(ms int64, do func()) {
+	j.mu.Lock()
+	j.delayed = append(j.delayed, delayed{j.store.opt.Clock.Now().Add(time.Duration(ms) * time.Millisecond), do})
+	j.mu.Unlock()
+	j.signal()
+}
+
+// wake asks for a pass at atMs, for flush.ms.
+func (j *jobs) wake(atMs int64) {
+	j.mu.Lock()
+	if j.flushAt == 0 || atMs < j.flushAt {
+		j.flushAt = atMs
+	}
+	j.mu.Unlock()
+	j.signal()
+}
+
+func (j *jobs) checkpointSoon(d *directory) {
+	j.mu.Lock()
+	known := j.checkpoint[d]
+	j.checkpoint[d] = true
+	j.mu.Unlock()
+	if !known {
+		j.signal()
+	}
+}
+
+func (j *jobs) run() {
+	defer j.done.Done()
+	due := make(chan struct{}, 1)
+	var timer clock.Timer
+	for {
+		next := j.pass(j.store.opt.Clock.Now())
+		if timer != nil {
+			timer.Stop()
+		}
+		timer = j.store.opt.Clock.AfterFunc(max(next.Sub(j.store.opt.Clock.Now()), time.Millisecond), func() {
+			select {
+			case due <- struct{}{}:
+			default:
+			}
+		})
+		select {
+		case <-j.quit:
+			timer.Stop()
+			return
+		case <-j.poke:
+		case <-due:
+		}
+	}
+}
+
+// RunJobs does everything that is due now and returns when the next thing
+// will be. Only for stores with Options.Manual.
+func (st *Store) RunJobs() time.Time { return st.jobs.pass(st.opt.Clock.Now()) }
+
+func (j *jobs) pass(now time.Time) time.Time {
+	st := j.store
+	j.mu.Lock()
+	var run []func()
+	kept := j.delayed[:0]
+	for _, d := range j.delayed {
+		if d.at.After(now) {
+			kept = append(kept, d)
+		} else {
+			run = append(run, d.do)
+		}
+	}
+	clear(j.delayed[len(kept):])
+	j.delayed = kept
+	var dirs []*directory
+	for d := range j.checkpoint {
+		dirs = append(dirs, d)
+	}
+	clear(j.checkpoint)
+	flush := j.flushAt != 0 && j.flushAt <= now.UnixMilli()
+	if flush {
+		j.flushAt = 0
+	}
+	retain, periodic := !now.Before(j.retention), !now.Before(j.periodic)
+	if retain {
+		j.retention = now.Add(st.opt.RetentionInterval)
+	}
+	if periodic {
+		j.periodic = now.Add(st.opt.CheckpointInterval)
+		dirs = st.dirs
+	}
+	j.mu.Unlock()
+
+	for _, do := range run {
+		do()
+	}
+	if flush {
+		for _, l := range st.Logs() {
+			l.flushIfDue(now.UnixMilli())
+		}
+	}
+	if retain {
+		st.retain(now)
+	}
+	for _, d := range dirs {
+		if err := d.checkpointRecovery(periodic); err != nil && d.failed() == nil {
+			st.opt.Logger.Error("cannot bring recovery points up to date; a restart would read more", "dir", d.path, "error", err)
+		}
+	}
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	next := j.retention
+	earlier := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	earlier(j.periodic)
+	for _, d := range j.delayed {
+		earlier(d.at)
+	}
+	if j.flushAt != 0 {
+		earlier(time.UnixMilli(j.flushAt))
+	}
+	if len(j.checkpoint) > 0 {
+		earlier(now)
+	}
+	return next
+}
+
+func (l *Log) flushIfDue(nowMs int64) {
+	l.write.Lock()
+	due := l.write.flushDue
+	if due != 0 && due <= nowMs {
+		l.write.flushDue, l.write.unflushed = 0, 0
+		l.queue.Enqueue(l.endAt.Load(), nil)
+	} else if due != 0 {
+		l.store.jobs.wake(due)
+	}
+	l.write.Unlock()
+}
+
+// checkpointRecovery moves recovery points up so that a restart has little to
+// read, and writes the checkpoint files. all takes every log that has
+// anything; otherwise only those with much.
+func (d *directory) checkpointRecovery(all bool) error {
+	d.checkpoints.Lock()
+	defer d.checkpoints.Unlock()
+	d.appendedBytes.Store(0)
+	// Logs with a few bytes each are left for the periodic run, as long as all
+	// of them together stay small.
+	small := d.store.opt.CheckpointBytes / 256
+	var errs []error
+	moved := false
+	for _, l := range d.store.Logs() {
+		if l.dir != d || l.sinceRecovery.Load() == 0 {
+			continue
+		}
+		if !all && l.sinceRecovery.Load() < small {
+			d.appendedBytes.Add(l.sinceRecovery.Load())
+			continue
+		}
+		err := l.checkpoint()
+		if errors.Is(err, ErrClosed) {
+			continue
+		}
+		errs = append(errs, err)
+		moved = moved || err == nil
+	}
+	if moved {
+		errs = append(errs, d.storeRecoveryPoints(), d.storeHighs())
+	}
+	return errors.Join(errs...)
+}
+
+// checkpoint makes everything up to the present end recoverable without
+// reading it: log and indexes synced, a producer snapshot at the end, and only
+// then the recovery point raised.
+func (l *Log) checkpoint() error {
+	l.write.Lock()
+	if l.write.closed || l.removed.Load() {
+		l.write.Unlock()
+		return ErrClosed
+	}
+	end := l.endAt.Load()
+	bytes := l.sinceRecovery.Load()
+	seg := l.active()
+	previous := l.write.snapshotAt
+	err := l.writeSnapshot(end, false)
+	pinned := seg.Acquire()
+	l.write.Unlock()
+	if err != nil {
+		return err
+	}
+	if !pinned {
+		return ErrClosed
+	}
+	defer seg.Release()
+	name := segment.FileName(l.path, end, segment.SnapshotSuffix)
+	if err := l.Flush(); err != nil {
+		return err
+	}
+	if err := errors.Join(l.syncRolled(end), seg.SyncIndexes(), l.store.syncFile(name)); err != nil {
+		return err
+	}
+	l.recovery.Store(max(l.recovery.Load(), end))
+	l.sinceRecovery.Add(-bytes)
+	l.dropSnapshot(previous, end)
+	return nil
+}
+
+// syncRolled makes the indexes of segments sealed since the last recovery
+// point durable too.
+func (l *Log) syncRolled(end int64) error {
+	list := *l.segments.Load()
+	from := l.recovery.Load()
+	var errs []error
+	for i, s := range list {
+		if i+1 < len(list) && list[i+1].Base() > from && s.Base() < end && s.Acquire() {
+			errs = append(errs, s.SyncIndexes())
+			s.Release()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// dropSnapshot removes a snapshot that is neither a segment's base nor the
+// newest, as Kafka removes "stray" ones.
+func (l *Log) dropSnapshot(offset, newest int64) {
+	if offset < 0 || offset == newest {
+		return
+	}
+	for _, s := range *l.segments.Load() {
+		if s.Base() == offset {
+			return
+		}
+	}
+	name := segment.FileName(l.path, offset, segment.SnapshotSuffix)
+	if err := l.store.opt.FS.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		l.store.opt.Logger.Warn("cannot remove an old producer snapshot", "file", name, "error", err)
+	}
+}
+
+func (st *Store) syncFile(name string) error {
+	f, err := st.opt.FS.OpenFile(name, os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// retain applies retention to every log and forgets idle producers.
+func (st *Store) retain(now time.Time) {
+	for _, l := range st.Logs() {
+		if err := l.retain(now.UnixMilli()); err != nil && !errors.Is(err, ErrClosed) && l.dir.failed() == nil {
+			st.opt.Logger.Error("retention failed", "log", l.name, "error", err)
+		}
+	}
+}
+
+// Retain applies retention to one log now.
+func (l *Log) Retain() error { return l.retain(l.store.opt.Clock.Now().UnixMilli()) }
+
+func (l *Log) retain(nowMs int64) error {
+	l.write.Lock()
+	defer l.write.Unlock()
+	if l.write.closed || l.removed.Load() {
+		return ErrClosed
+	}
+	l.write.producers.RemoveExpired(nowMs)
+	if err := l.dir.failed(); err != nil {
+		return err
+	}
+	n, reason, err := l.deletable(nowMs)
+	if err != nil || n == 0 {
+		return err
+	}
+	list := *l.segments.Load()
+	if n == len(list) {
+		// The active segment is old too: a new one takes its place first.
+		if err := l.roll(l.endAt.Load()); err != nil {
+			return err
+		}
+		list = *l.segments.Load()
+	}
+	if next := list[n].Base(); next > l.startAt.Load() {
+		if err := l.raiseStart(next); err != nil {
+			return err
+		}
+	}
+	return l.retireHead(n, reason)
+}
+
+func (l *Log) deletable(nowMs int64) (n int, reason string, err error) {
+	c := l.config.Load()
+	list := *l.segments.Load()
+	in := make([]retention.Segment, len(list))
+	for i, s := range list {
+		next := l.endAt.Load()
+		if i+1 < len(list) {
+			next = list[i+1].Base()
+		}
+		ts, _, err := s.MaxTimestamp()
+		if err != nil {
+			return 0, "", err
+		}
+		in[i] = retention.Segment{Base: s.Base(), Next: next, Size: s.Size(), MaxTimestamp: ts}
+		if ts < 0 {
+			if in[i].Modified, err = s.Modified(); err != nil {
+				return 0, "", err
+			}
+		}
+	}
+	policy := retention.Policy{RetentionMs: -1, RetentionBytes: -1}
+	if c.Delete {
+		policy.RetentionMs, policy.RetentionBytes = c.RetentionMs, c.RetentionBytes
+	}
+	n, why := retention.Decide(in, policy, l.startAt.Load(), l.High(), nowMs)
+	return n, why.String(), nil
+}
+
+// DeleteLog takes a log out of the store: its directory is renamed
+// name.<32 hex>-delete, durably, and removed after file.delete.delay.ms.
+func (st *Store) DeleteLog(name string) error {
+	return st.takeOut(name, deleteSuffix)
+}
+
+// MarkStray renames a partition directory that the metadata does not know to
+// name.<32 hex>-stray. It is never removed.
+func (st *Store) MarkStray(dir, name string) error {
+	d, err := st.directory(dir)
+	if err != nil {
+		return err
+	}
+	if err := d.begin(); err != nil {
+		return err
+	}
+	_, err = st.setAside(d, name, straySuffix)
+	return err
+}
+
+func (st *Store) takeOut(name, suffix string) error {
+	st.mu.Lock()
+	l := st.logs[name]
+	delete(st.logs, name)
+	st.mu.Unlock()
+	if l == nil {
+		return fmt.Errorf("log %s: %w", name, ErrNotFound)
+	}
+	l.write.Lock()
+	defer l.write.Unlock()
+	l.write.closed = true
+	l.removed.Store(true)
+	// What was waiting for a sync may still get it; the files keep their
+	// handles through the rename.
+	moved, err := st.setAside(l.dir, name, suffix)
+	if err != nil {
+		return err
+	}
+	delay := l.config.Load().FileDeleteDelayMs
+	for _, s := range *l.segments.Load() {
+		s.Retire(nil)
+	}
+	st.jobs.after(delay, func() { st.removeTree(moved) })
+	return nil
+}
+
+func (st *Store) setAside(d *directory, name, suffix string) (string, error) {
+	unique := make([]byte, 0, 32)
+	for range 32 {
+		unique = append(unique, "0123456789abcdef"[st.random(15)])
+	}
+	rest := "." + string(unique) + suffix
+	to := name
+	// Kafka keeps the whole name within 255 characters.
+	if len(to)+len(rest) > 255 {
+		to = to[:255-len(rest)]
+	}
+	moved := filepath.Join(d.path, to+rest)
+	if err := st.opt.FS.Rename(filepath.Join(d.path, name), moved); err != nil {
+		return "", fmt.Errorf("log %s: %w", name, err)
+	}
+	return moved, st.opt.FS.SyncDir(d.path)
+}
+
+func (st *Store) removeTree(path string) {
+	if err := st.opt.FS.RemoveAll(path); err != nil {
+		st.opt.Logger.Warn("cannot remove a deleted log; it goes at the next start", "dir", path, "error", err)
+	}
+}
+
+// RemoveDeleted queues what earlier owners left for deletion (-delete
+// directories) for removal.
+func (st *Store) RemoveDeleted() error {
+	for _, d := range st.dirs {
+		entries, err := st.opt.FS.ReadDir(d.path)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if e.IsDir() && strings.HasSuffix(e.Name(), deleteSuffix) && strings.Contains(e.Name(), ".") {
+				path := filepath.Join(d.path, e.Name())
+				st.jobs.after(DefaultFileDeleteDelayMs, func() { st.removeTree(path) })
+			}
+		}
+	}
+	return nil
+}

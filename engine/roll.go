@@ -1,0 +1,327 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+
+	"github.com/gregor-broker/gregor/engine/batch"
+	"github.com/gregor-broker/gregor/engine/segment"
+	"github.com/gregor-broker/gregor/engine/vfs"
+)
+
+// rollFor returns the segment b is written to, a new one when Kafka's rules
+// (LogSegment.shouldRoll) ask for it: no room for the batch, segment.ms since
+// the first batch, a full index, or an offset that does not fit the index.
+func (l *Log) rollFor(b batch.Batch, now int64) (*segment.Segment, error) {
+	c := l.config.Load()
+	seg := l.active()
+	if int64(len(b)) > c.SegmentBytes {
+		return nil, fmt.Errorf("%w: %d bytes, segment.bytes is %d", ErrSegmentTooSmall, len(b), c.SegmentBytes)
+	}
+	size := seg.Size()
+	due := size > c.SegmentBytes-int64(len(b)) || seg.IndexFull() || b.LastOffset()-seg.Base() > math.MaxInt32
+	if !due && size > 0 {
+		first, err := seg.FirstTimestamp()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrStorage, err)
+		}
+		// Records count by their own time, as in Kafka; without timestamps the
+		// wall clock decides.
+		at := b.MaxTimestamp()
+		if first < 0 || at < 0 {
+			first, at = l.lastRoll(), now
+		}
+		due = at-first > c.SegmentMs-l.write.jitter
+	}
+	if !due || size == 0 {
+		return seg, nil
+	}
+	if err := l.roll(b.BaseOffset()); err != nil {
+		return nil, err
+	}
+	return l.active(), nil
+}
+
+func (l *Log) lastRoll() int64 {
+	ms, err := l.active().Modified()
+	if err != nil {
+		return l.store.opt.Clock.Now().UnixMilli()
+	}
+	return ms
+}
+
+// roll closes the active segment and begins one at base. The old segment's
+// bytes are synced by the next sync, before anything in the new one can be
+// acknowledged; a producer snapshot at base makes restarts short.
+func (l *Log) roll(base int64) error {
+	old := l.active()
+	if err := old.Seal(); err != nil {
+		return l.writeFailed(err)
+	}
+	if err := l.writeSnapshot(base, false); err != nil {
+		return l.writeFailed(err)
+	}
+	return l.addSegment(base)
+}
+
+// addSegment makes a new active segment. Its name is synced before the first
+// acknowledgement of a record in it.
+func (l *Log) addSegment(base int64) error {
+	seg, err := segment.Create(l.path, base, l.segmentOptions())
+	if err != nil {
+		return l.writeFailed(err)
+	}
+	if c := l.config.Load(); c.Preallocate {
+		if err := seg.Allocate(c.SegmentBytes); err != nil {
+			return l.writeFailed(err)
+		}
+	}
+	before := l.segments.Load()
+	var list []*segment.Segment
+	if before != nil {
+		list = append(list, *before...)
+	}
+	list = append(list, seg)
+	l.segments.Store(&list)
+	if jitter := l.config.Load().SegmentJitterMs; jitter > 0 {
+		l.write.jitter = l.store.random(jitter)
+	}
+	l.unsynced.Lock()
+	l.unsynced.names = true
+	l.unsynced.Unlock()
+	return nil
+}
+
+// writeSnapshot writes NNN.snapshot, the producer state as of offset. With
+// sync it is durable; without, a torn one is found by its checksum and the
+// next older is used.
+func (l *Log) writeSnapshot(offset int64, sync bool) error {
+	name := segment.FileName(l.path, offset, segment.SnapshotSuffix)
+	data := l.write.producers.Encode(nil)
+	if sync {
+		if err := vfs.WriteFileAtomic(l.store.opt.FS, name, data); err != nil {
+			return err
+		}
+	} else {
+		f, err := l.store.opt.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt(data, 0)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	l.write.snapshotAt = offset
+	return nil
+}
+
+// storeEpochs writes leader-epoch-checkpoint. It can be rebuilt from the
+// batches, but not the entry of an epoch that has none yet, so it is synced.
+func (l *Log) storeEpochs() error {
+	name := l.path + "/" + epochFile
+	if err := vfs.WriteFileAtomic(l.store.opt.FS, name, l.write.epochs.Encode()); err != nil {
+		return l.writeFailed(err)
+	}
+	return nil
+}
+
+// AssignEpoch records that leader epoch e begins at the log's end: the owner
+// became leader. Older or equal epochs change nothing.
+func (l *Log) AssignEpoch(e int32) error {
+	l.write.Lock()
+	defer l.write.Unlock()
+	if l.write.closed {
+		return fmt.Errorf("log %s: %w", l.name, ErrClosed)
+	}
+	return l.noteEpoch(e, l.endAt.Load())
+}
+
+// LatestEpoch is the newest leader epoch the log knows, -1 for none.
+func (l *Log) LatestEpoch() int32 {
+	l.write.Lock()
+	defer l.write.Unlock()
+	return l.write.epochs.Latest()
+}
+
+// EndOffsetForEpoch answers OffsetForLeaderEpoch: the largest epoch at or
+// below e that the log knows and the offset where it ends, (-1, -1) if none.
+func (l *Log) EndOffsetForEpoch(e int32) (found int32, end int64) {
+	l.write.Lock()
+	defer l.write.Unlock()
+	return l.write.epochs.EndOffsetFor(e, l.endAt.Load())
+}
+
+// EpochForOffset is the leader epoch of the record at offset, -1 if unknown.
+func (l *Log) EpochForOffset(offset int64) int32 {
+	l.write.Lock()
+	defer l.write.Unlock()
+	return l.write.epochs.EpochForOffset(offset)
+}
+
+// DeleteRecordsBefore raises the start of the log to offset, at most the high
+// watermark, and makes that durable before it returns. Whole segments below
+// go; the rest waits for retention. Returns the new start.
+func (l *Log) DeleteRecordsBefore(offset int64) (int64, error) {
+	high := l.High()
+	if offset > high || offset < 0 {
+		return 0, &RangeError{offset, l.Start(), high}
+	}
+	l.write.Lock()
+	defer l.write.Unlock()
+	if l.write.closed {
+		return 0, fmt.Errorf("log %s: %w", l.name, ErrClosed)
+	}
+	if offset <= l.startAt.Load() {
+		return l.startAt.Load(), nil
+	}
+	if err := l.dir.failed(); err != nil {
+		return 0, err
+	}
+	if err := l.raiseStart(offset); err != nil {
+		return 0, err
+	}
+	return offset, l.dropHead(func(s *segment.Segment, next int64) bool { return next <= offset }, "log start offset moved")
+}
+
+// raiseStart publishes a new start and makes it durable before any file goes:
+// after a crash in between, the start is still what clients were told.
+func (l *Log) raiseStart(offset int64) error {
+	l.startAt.Store(offset)
+	l.write.epochs.TruncateFromStart(offset)
+	if err := l.storeEpochs(); err != nil {
+		return err
+	}
+	return l.dir.storeStarts()
+}
+
+// dropHead retires leading segments for which gone says so; never the active
+// one. next is the base of the segment behind.
+func (l *Log) dropHead(gone func(s *segment.Segment, next int64) bool, why string) error {
+	list := *l.segments.Load()
+	n := 0
+	for n < len(list)-1 && gone(list[n], list[n+1].Base()) {
+		n++
+	}
+	return l.retireHead(n, why)
+}
+
+// retireHead takes the first n segments out of the log: from here on no reader
+// finds them; their files are renamed .deleted now and removed after
+// file.delete.delay.ms, when the last reader has gone too.
+func (l *Log) retireHead(n int, why string) error {
+	if n == 0 {
+		return nil
+	}
+	list := *l.segments.Load()
+	rest := append([]*segment.Segment(nil), list[n:]...)
+	l.segments.Store(&rest)
+	first := rest[0].Base()
+	if l.startAt.Load() < first {
+		l.startAt.Store(first)
+		l.write.epochs.TruncateFromStart(first)
+		if err := l.storeEpochs(); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, s := range list[:n] {
+		l.store.opt.Logger.Info("segment deleted", "log", l.name, "base", s.Base(), "bytes", s.Size(), "why", why)
+		errs = append(errs, l.retire(s))
+	}
+	if err := l.store.opt.FS.SyncDir(l.path); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (l *Log) retire(s *segment.Segment) error {
+	err := s.Rename(segment.DeletedSuffix)
+	snapshot := segment.FileName(l.path, s.Base(), segment.SnapshotSuffix)
+	if s.Base() != l.write.snapshotAt {
+		if e := l.store.opt.FS.Rename(snapshot, snapshot+segment.DeletedSuffix); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	base, path := s.Base(), l.path
+	s.Retire(func() {
+		l.store.jobs.after(l.config.Load().FileDeleteDelayMs, func() { l.store.removeDeleted(path, base) })
+	})
+	return err
+}
+
+// removeDeleted unlinks the files a retired segment left.
+func (st *Store) removeDeleted(path string, base int64) {
+	for _, kind := range []string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix, segment.SnapshotSuffix} {
+		name := segment.FileName(path, base, kind) + segment.DeletedSuffix
+		if err := st.opt.FS.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			st.opt.Logger.Warn("cannot remove a deleted segment's file; it goes at the next start", "file", name, "error", err)
+		}
+	}
+}
+
+// Truncate drops everything at and above offset, for a follower whose log
+// went another way than its leader's. Offsets below the start are an error.
+// Durable when it returns; waiters above offset are told an error.
+func (l *Log) Truncate(offset int64) error {
+	l.write.Lock()
+	defer l.write.Unlock()
+	if l.write.closed {
+		return fmt.Errorf("log %s: %w", l.name, ErrClosed)
+	}
+	if offset >= l.endAt.Load() {
+		return nil
+	}
+	if offset < l.startAt.Load() {
+		return &RangeError{offset, l.startAt.Load(), l.endAt.Load()}
+	}
+	if err := l.truncateLocked(offset); err != nil {
+		return l.writeFailed(err)
+	}
+	return nil
+}
+
+func (l *Log) truncateLocked(offset int64) error {
+	list := *l.segments.Load()
+	keep := len(list)
+	for keep > 1 && list[keep-1].Base() > offset {
+		keep--
+	}
+	var errs []error
+	rest := append([]*segment.Segment(nil), list[:keep]...)
+	l.segments.Store(&rest)
+	for _, s := range list[keep:] {
+		errs = append(errs, l.retire(s))
+	}
+	seg := rest[keep-1]
+	size := seg.Size()
+	end := offset
+	h, err := seg.Locate(offset)
+	switch {
+	case errors.Is(err, segment.ErrNotHere):
+	case err != nil:
+		return err
+	default:
+		size, end = h.Position, min(offset, h.BaseOffset)
+	}
+	m := mark{end, seg.Base(), size, l.VisibleBytes()}
+	// Readers see the lower end first; what they pinned above it is not
+	// durable on the in-sync set, which is why it may be cut.
+	l.visible.Store(&m)
+	l.endAt.Store(end)
+	l.durable.Store(end)
+	l.queue.Reset(end)
+	l.unsynced.Lock()
+	l.unsynced.end = m
+	l.unsynced.Unlock()
+	errs = append(errs, seg.Truncate(size, end))
+	l.recovery.Store(min(l.recovery.Load(), end))
+	if l.write.epochs.TruncateFromEnd(end) {
+		errs = append(errs, l.storeEpochs())
+	}
+	errs = append(errs, l.reloadProducers(end), l.store.opt.FS.SyncDir(l.path))
+	l.publishStable()
+	return errors.Join(errs...)
+}

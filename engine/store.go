@@ -1,0 +1,416 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/gregor-broker/gregor/engine/checkpoint"
+	"github.com/gregor-broker/gregor/engine/commit"
+	"github.com/gregor-broker/gregor/engine/vfs"
+)
+
+// Names of the files of a data directory (Kafka's LogManager).
+const (
+	lockFile          = ".lock"
+	cleanFile         = ".kafka_cleanshutdown"
+	recoveryFile      = "recovery-point-offset-checkpoint"
+	startFile         = "log-start-offset-checkpoint"
+	highFile          = "replication-offset-checkpoint"
+	epochFile         = "leader-epoch-checkpoint"
+	idFile            = "partition.metadata"
+	deleteSuffix      = "-delete"
+	straySuffix       = "-stray"
+	futureSuffix      = "-future"
+	metadataDirectory = "__cluster_metadata-0"
+)
+
+// Store is a set of data directories with their logs. Safe for concurrent use.
+type Store struct {
+	opt   Options
+	dirs  []*directory
+	cache *hotReads
+	jobs  *jobs
+
+	mu     sync.RWMutex
+	logs   map[string]*Log
+	closed bool
+}
+
+// directory is one of Options.Dirs.
+type directory struct {
+	store *Store
+	path  string
+	lock  io.Closer
+	pool  *commit.Pool
+
+	clean          bool
+	previousEpoch  int64
+	begun          sync.Once
+	beginErr       error
+	recoveryPoints map[string]int64
+	starts         map[string]int64
+
+	appendedBytes atomic.Int64 // since the last checkpoint of recovery points
+	checkpoints   sync.Mutex   // one writer of the checkpoint files at a time
+}
+
+// DirInfo describes a data directory as Open found it.
+type DirInfo struct {
+	Path string
+	// Clean says that the last owner closed it; PreviousBrokerEpoch is the
+	// broker epoch it left, -1 if unknown.
+	Clean               bool
+	PreviousBrokerEpoch int64
+	// Logs are the names of partition directories, sorted; those being deleted
+	// or set aside as stray are not among them.
+	Logs []string
+}
+
+// Open takes the lock of every directory and reads what its last owner left.
+// It writes nothing but the lock files: logs are opened one by one with
+// OpenLog, and only that begins to change a directory.
+//
+// A locked directory is an error that satisfies errors.Is(err, vfs.ErrLocked).
+func Open(opt Options) (*Store, error) {
+	opt = opt.withDefaults()
+	st := &Store{opt: opt, logs: map[string]*Log{}, cache: newHotReads(opt.CacheBytes)}
+	st.jobs = newJobs(st)
+	for _, path := range opt.Dirs {
+		d, err := st.openDirectory(path)
+		if err != nil {
+			st.unlock()
+			return nil, err
+		}
+		st.dirs = append(st.dirs, d)
+	}
+	return st, nil
+}
+
+func (st *Store) openDirectory(path string) (*directory, error) {
+	lock, err := st.opt.FS.Lock(filepath.Join(path, lockFile))
+	if err != nil {
+		if errors.Is(err, vfs.ErrLocked) {
+			return nil, fmt.Errorf("data directory %s is in use by another broker (its %s is held): stop that one, or choose another log.dirs: %w", path, lockFile, err)
+		}
+		return nil, fmt.Errorf("data directory %s cannot be locked: %w", path, err)
+	}
+	d := &directory{store: st, path: path, lock: lock, previousEpoch: -1}
+	d.pool = commit.NewPool(st.opt.SyncWorkers, func(err error) {
+		st.opt.Logger.Error("data directory failed: read-only from now on, nothing more is acknowledged", "dir", path, "error", err)
+		if st.opt.OnPoison != nil {
+			st.opt.OnPoison(path, err)
+		}
+	})
+	if err := d.readState(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return d, nil
+}
+
+func (d *directory) readState() error {
+	data, err := vfs.ReadFile(d.store.opt.FS, filepath.Join(d.path, cleanFile))
+	switch {
+	case err == nil:
+		d.clean = true
+		var marker struct {
+			Version     int
+			BrokerEpoch int64
+		}
+		marker.BrokerEpoch = -1
+		if len(data) > 0 {
+			// Releases before 3.7 left an empty marker; anything unreadable
+			// only loses the epoch.
+			if json.Unmarshal(data, &marker) == nil {
+				d.previousEpoch = marker.BrokerEpoch
+			}
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if d.recoveryPoints, err = d.readOffsets(recoveryFile); err != nil {
+		return err
+	}
+	d.starts, err = d.readOffsets(startFile)
+	return err
+}
+
+// readOffsets reads an offset checkpoint. One that does not parse is set
+// aside, not removed, and counts as empty: a recovery point or a start is then
+// found by reading the logs, and nothing is lost but time.
+func (d *directory) readOffsets(name string) (map[string]int64, error) {
+	path := filepath.Join(d.path, name)
+	data, err := vfs.ReadFile(d.store.opt.FS, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return map[string]int64{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	entries, err := checkpoint.Decode(data)
+	if err != nil {
+		d.store.opt.Logger.Error("a checkpoint cannot be read and is ignored; logs are checked instead", "file", path, "error", err)
+		d.clean = false
+		return map[string]int64{}, nil
+	}
+	m := make(map[string]int64, len(entries))
+	for _, e := range entries {
+		m[fmt.Sprintf("%s-%d", e.Topic, e.Partition)] = e.Offset
+	}
+	return m, nil
+}
+
+// begin takes the clean marker away, durably, before the first change: a
+// crash from here on must find an unclean directory.
+func (d *directory) begin() error {
+	d.begun.Do(func() {
+		err := d.store.opt.FS.Remove(filepath.Join(d.path, cleanFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		d.beginErr = errors.Join(err, d.store.opt.FS.SyncDir(d.path))
+	})
+	return d.beginErr
+}
+
+// failed returns ErrStorage with the first sync error, or nil.
+func (d *directory) failed() error {
+	if err := d.pool.Poisoned(); err != nil {
+		return fmt.Errorf("%w: %w", ErrStorage, err)
+	}
+	return nil
+}
+
+// appended counts bytes towards the next checkpoint of recovery points.
+func (d *directory) appended(n int64) {
+	if d.appendedBytes.Add(n) >= d.store.opt.CheckpointBytes {
+		d.store.jobs.checkpointSoon(d)
+	}
+}
+
+// Dirs describes the data directories as they were found.
+func (st *Store) Dirs() ([]DirInfo, error) {
+	var out []DirInfo
+	for _, d := range st.dirs {
+		info := DirInfo{Path: d.path, Clean: d.clean, PreviousBrokerEpoch: d.previousEpoch}
+		entries, err := st.opt.FS.ReadDir(d.path)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if e.IsDir() && isLogName(e.Name()) {
+				info.Logs = append(info.Logs, e.Name())
+			}
+		}
+		out = append(out, info)
+	}
+	return out, nil
+}
+
+// isLogName recognizes topic-partition, leaving out directories on their way
+// out.
+func isLogName(name string) bool {
+	for _, suffix := range []string{deleteSuffix, straySuffix, futureSuffix} {
+		if strings.HasSuffix(name, suffix) {
+			return false
+		}
+	}
+	i := strings.LastIndexByte(name, '-')
+	if i <= 0 || i == len(name)-1 {
+		return false
+	}
+	for _, c := range name[i+1:] {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func (st *Store) directory(path string) (*directory, error) {
+	for _, d := range st.dirs {
+		if d.path == path {
+			return d, nil
+		}
+	}
+	return nil, fmt.Errorf("%s is not one of the store's data directories", path)
+}
+
+// Log returns an open log by name, or nil.
+func (st *Store) Log(name string) *Log {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return st.logs[name]
+}
+
+// Logs returns the open logs in no order.
+func (st *Store) Logs() []*Log {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	out := make([]*Log, 0, len(st.logs))
+	for _, l := range st.logs {
+		out = append(out, l)
+	}
+	return out
+}
+
+func (st *Store) add(l *Log) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.closed {
+		return ErrClosed
+	}
+	if st.logs[l.name] != nil {
+		return fmt.Errorf("log %s: %w", l.name, ErrExists)
+	}
+	st.logs[l.name] = l
+	return nil
+}
+
+// Usage reports total and usable bytes of the volume that holds dir.
+func (st *Store) Usage(dir string) (total, usable uint64, err error) { return st.opt.FS.Usage(dir) }
+
+// Failed returns the error that poisoned dir, or nil.
+func (st *Store) Failed(dir string) error {
+	d, err := st.directory(dir)
+	if err != nil {
+		return err
+	}
+	return d.failed()
+}
+
+func (st *Store) random(n int64) int64 { return rand.Int64N(n + 1) }
+
+// storeOffsets writes one checkpoint file from the open logs of d.
+func (d *directory) storeOffsets(name string, value func(*Log) (int64, bool)) error {
+	var entries []checkpoint.Entry
+	for _, l := range d.store.Logs() {
+		if l.dir != d || l.name == metadataDirectory {
+			continue
+		}
+		if v, ok := value(l); ok {
+			i := strings.LastIndexByte(l.name, '-')
+			var p int32
+			fmt.Sscanf(l.name[i+1:], "%d", &p)
+			entries = append(entries, checkpoint.Entry{Topic: l.name[:i], Partition: p, Offset: v})
+		}
+	}
+	sort.Slice(entries, func(i, j int) bool {
+		if entries[i].Topic != entries[j].Topic {
+			return entries[i].Topic < entries[j].Topic
+		}
+		return entries[i].Partition < entries[j].Partition
+	})
+	return vfs.WriteFileAtomic(d.store.opt.FS, filepath.Join(d.path, name), checkpoint.Encode(entries))
+}
+
+func (d *directory) storeRecoveryPoints() error {
+	return d.storeOffsets(recoveryFile, func(l *Log) (int64, bool) { return l.recovery.Load(), true })
+}
+
+// storeStarts writes the start offsets that are not the base of a log's first
+// segment, as Kafka does.
+func (d *directory) storeStarts() error {
+	d.checkpoints.Lock()
+	defer d.checkpoints.Unlock()
+	return d.storeOffsets(startFile, func(l *Log) (int64, bool) {
+		start := l.startAt.Load()
+		return start, start > (*l.segments.Load())[0].Base()
+	})
+}
+
+func (d *directory) storeHighs() error {
+	return d.storeOffsets(highFile, func(l *Log) (int64, bool) { return l.High(), true })
+}
+
+// Close stops background work, syncs every log, leaves indexes, snapshots and
+// checkpoints as Kafka expects them after a clean stop, and last of all writes
+// the clean marker with brokerEpoch (Kafka's CleanShutdownFileHandler). If
+// anything fails, the marker of that directory is not written: its next owner
+// then checks the logs.
+func (st *Store) Close(brokerEpoch int64) error {
+	st.mu.Lock()
+	if st.closed {
+		st.mu.Unlock()
+		return nil
+	}
+	st.closed = true
+	st.mu.Unlock()
+	st.jobs.stop()
+	var errs []error
+	for _, d := range st.dirs {
+		errs = append(errs, d.close(brokerEpoch))
+	}
+	return errors.Join(errs...)
+}
+
+func (d *directory) close(brokerEpoch int64) error {
+	var errs []error
+	for _, l := range d.store.Logs() {
+		if l.dir == d {
+			errs = append(errs, l.close())
+		}
+	}
+	d.pool.Close()
+	if err := d.failed(); err != nil {
+		errs = append(errs, err)
+	}
+	d.checkpoints.Lock()
+	defer d.checkpoints.Unlock()
+	if len(errs) > 0 && errors.Join(errs...) != nil {
+		return errors.Join(append(errs, d.lock.Close())...)
+	}
+	if d.begin() == nil {
+		errs = append(errs, d.storeRecoveryPoints(), d.storeHighs(), d.storeOffsets(startFile, func(l *Log) (int64, bool) {
+			start := l.startAt.Load()
+			return start, start > (*l.segments.Load())[0].Base()
+		}))
+	}
+	if errors.Join(errs...) == nil {
+		marker := fmt.Sprintf(`{"version":0,"brokerEpoch":%d}`, brokerEpoch)
+		errs = append(errs, vfs.WriteFileAtomic(d.store.opt.FS, filepath.Join(d.path, cleanFile), []byte(marker)))
+	}
+	return errors.Join(append(errs, d.lock.Close())...)
+}
+
+// unlock gives the directories back untouched.
+func (st *Store) unlock() {
+	for _, d := range st.dirs {
+		d.lock.Close()
+	}
+}
+
+// Abandon lets go of the directories without writing anything, as a crash
+// would; descriptors and mappings are given back. For a start that is refused
+// after Open, and for tests.
+func (st *Store) Abandon() {
+	st.mu.Lock()
+	st.closed = true
+	st.mu.Unlock()
+	st.jobs.stop()
+	for _, l := range st.Logs() {
+		l.write.Lock()
+		l.write.closed = true
+		for _, s := range *l.segments.Load() {
+			s.Retire(nil)
+		}
+		l.write.Unlock()
+	}
+	for _, d := range st.dirs {
+		d.pool.Close()
+	}
+	st.unlock()
+}
+
+func isNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}

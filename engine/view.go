@@ -1,0 +1,261 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+
+	"github.com/gregor-broker/gregor/engine/batch"
+	"github.com/gregor-broker/gregor/engine/producer"
+	"github.com/gregor-broker/gregor/engine/segment"
+)
+
+// ReadOptions bound a read.
+type ReadOptions struct {
+	// MaxBytes is the most bytes to return; the end falls on a batch boundary.
+	MaxBytes int
+	// UpTo is an exclusive offset bound on top of the high watermark (the last
+	// stable offset for read_committed); zero means none.
+	UpTo int64
+	// AtLeastOne returns the first batch even if it is longer than MaxBytes.
+	AtLeastOne bool
+}
+
+// View is a run of whole batches: Spans in order are their bytes, slices of a
+// mapping or of the hot-read cache. They are valid until Release, never
+// longer, and must not be written. A span of a mapping may fault when touched
+// by Go code on a damaged disk; give it to a system call or use vfs.Guard.
+type View struct {
+	Spans [][]byte
+	// Size is the sum of the spans, zero when nothing is there to read.
+	Size int
+	// High and Start are of the moment of the read.
+	High, Start int64
+
+	few    [8][]byte
+	pinned *segment.Segment
+}
+
+var views = sync.Pool{New: func() any { return new(View) }}
+
+// Release gives the pinned bytes back. Exactly once.
+func (v *View) Release() {
+	if v.pinned != nil {
+		v.pinned.Release()
+	}
+	clear(v.few[:])
+	*v = View{few: v.few}
+	views.Put(v)
+}
+
+// Read returns batches from the one that holds offset from on, below the high
+// watermark. An offset at the end gives an empty view; outside of [start, end]
+// it is a RangeError.
+func (l *Log) Read(from int64, o ReadOptions) (*View, error) {
+	v := views.Get().(*View)
+	high := l.visible.Load()
+	v.Start, v.High = l.startAt.Load(), high.offset
+	if from < v.Start || from > l.endAt.Load() {
+		v.Release()
+		return nil, &RangeError{from, l.Start(), l.End()}
+	}
+	bound := high.offset
+	if o.UpTo > 0 && o.UpTo < bound {
+		bound = o.UpTo
+	}
+	if from >= bound || l.removed.Load() {
+		return v, nil
+	}
+	if err := l.readInto(v, from, bound, high, o); err != nil {
+		v.Release()
+		if errors.Is(err, segment.ErrRetired) {
+			return nil, &RangeError{from, l.Start(), l.End()}
+		}
+		return nil, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+	}
+	return v, nil
+}
+
+func (l *Log) readInto(v *View, from, bound int64, high *mark, o ReadOptions) error {
+	list := *l.segments.Load()
+	i := sort.Search(len(list), func(i int) bool { return list[i].Base() > from }) - 1
+	for i = max(i, 0); i < len(list); i++ {
+		seg := list[i]
+		if seg.Base() >= bound {
+			return nil
+		}
+		if !seg.Acquire() {
+			return segment.ErrRetired
+		}
+		first, err := seg.Locate(from)
+		if errors.Is(err, segment.ErrNotHere) {
+			// The offsets up to the next segment were compacted away.
+			seg.Release()
+			continue
+		}
+		if err != nil {
+			seg.Release()
+			return err
+		}
+		v.pinned = seg
+		return l.fill(v, seg, first, bound, high, o)
+	}
+	return nil
+}
+
+// fill lays the spans of one segment from batch first on.
+func (l *Log) fill(v *View, seg *segment.Segment, first segment.Header, bound int64, high *mark, o ReadOptions) error {
+	limit := seg.Size()
+	if seg.Base() == high.base {
+		limit = min(limit, high.position)
+	}
+	if bound < high.offset {
+		// Only whole batches below the bound: it is the start of a batch.
+		h, err := seg.Locate(bound)
+		if err != nil && !errors.Is(err, segment.ErrNotHere) {
+			return err
+		}
+		if err == nil {
+			limit = min(limit, h.Position)
+		}
+	}
+	if first.Position >= limit {
+		return nil
+	}
+	end, err := seg.EndWithin(first, first.Position+int64(o.MaxBytes), limit)
+	if err != nil {
+		return err
+	}
+	if !o.AtLeastOne && end-first.Position > int64(o.MaxBytes) {
+		return nil
+	}
+	v.Spans = v.few[:0]
+	active := seg.Base() == high.base
+	if c := l.store.cache; c != nil && !(active && limit-first.Position < tailBytes) {
+		err = c.spans(v, seg, first.Position, end)
+	} else {
+		var p []byte
+		if p, err = seg.Span(first.Position, end); err == nil {
+			v.Spans = append(v.Spans, p)
+		}
+	}
+	v.Size = int(end - first.Position)
+	return err
+}
+
+// tailBytes is how near the end of the log reads are served straight from the
+// memory just written: no cache beats the page cache there.
+const tailBytes = 8 << 20
+
+// AbortedTxn is an aborted transaction of a read range.
+type AbortedTxn = producer.AbortedTxn
+
+// AbortedTransactions lists the aborted transactions with records in [from,
+// to), by first offset, for a read_committed fetch.
+func (l *Log) AbortedTransactions(from, to int64) ([]AbortedTxn, error) {
+	list := *l.segments.Load()
+	i := max(sort.Search(len(list), func(i int) bool { return list[i].Base() > from })-1, 0)
+	var out []AbortedTxn
+	for ; i < len(list); i++ {
+		if !list[i].Acquire() {
+			continue
+		}
+		more, complete, err := list[i].Aborted(out, from, to)
+		list[i].Release()
+		if err != nil {
+			return nil, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+		}
+		out = more
+		if complete {
+			break
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].FirstOffset < out[j].FirstOffset })
+	return out, nil
+}
+
+// TimedOffset is a record found by its timestamp.
+type TimedOffset struct {
+	Offset      int64
+	Timestamp   int64 // ms
+	LeaderEpoch int32
+}
+
+// recordLimit bounds what decoding one batch for a timestamp may take.
+const recordLimit = 256 << 20
+
+// OffsetForTimestamp finds the first record whose timestamp is at or above ts
+// and whose offset is at or above the log's start; ok is false when there is
+// none below the high watermark (ListOffsets by time).
+func (l *Log) OffsetForTimestamp(ts int64) (found TimedOffset, ok bool, err error) {
+	high, start := l.High(), l.Start()
+	for _, seg := range *l.segments.Load() {
+		if seg.Base() >= high {
+			break
+		}
+		if !seg.Acquire() {
+			continue
+		}
+		found, ok, err = l.timeIn(seg, ts, start)
+		seg.Release()
+		if err != nil {
+			return found, false, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+		}
+		if ok {
+			return found, found.Offset < high, nil
+		}
+	}
+	return TimedOffset{}, false, nil
+}
+
+func (l *Log) timeIn(seg *segment.Segment, ts, start int64) (found TimedOffset, ok bool, err error) {
+	largest, _, err := seg.MaxTimestamp()
+	if err != nil || largest < ts {
+		return found, false, err
+	}
+	h, err := seg.LookupTime(ts)
+	for err == nil && !ok {
+		err = seg.BatchAt(h, func(b batch.Batch) error {
+			return b.Each(recordLimit, func(r *batch.Record) error {
+				if !ok && r.Timestamp >= ts && r.Offset >= start {
+					found, ok = TimedOffset{r.Offset, r.Timestamp, h.LeaderEpoch}, true
+				}
+				return nil
+			})
+		})
+		if err == nil && !ok {
+			// The batch's maximum lies below the start, or it was emptied.
+			h, err = seg.HeaderAfter(h)
+		}
+	}
+	if errors.Is(err, segment.ErrNotHere) {
+		err = nil
+	}
+	return found, ok, err
+}
+
+// MaxTimestamp finds the first record that has the largest timestamp of the
+// log (ListOffsets with timestamp -3, KIP-734); ok is false for an empty log.
+func (l *Log) MaxTimestamp() (found TimedOffset, ok bool, err error) {
+	largest := int64(-1)
+	var in *segment.Segment
+	for _, seg := range *l.segments.Load() {
+		ts, _, err := seg.MaxTimestamp()
+		if err != nil {
+			return found, false, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+		}
+		if ts > largest {
+			largest, in = ts, seg
+		}
+	}
+	if in == nil || !in.Acquire() {
+		return found, false, nil
+	}
+	defer in.Release()
+	found, ok, err = l.timeIn(in, largest, l.Start())
+	if err != nil {
+		err = fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+	}
+	return found, ok && err == nil, err
+}
