@@ -7,78 +7,84 @@ import (
 	"strings"
 )
 
-// Entry is one partition's offset.
+// ErrMalformed says that bytes are not an offset checkpoint.
+var ErrMalformed = errors.New("malformed offset checkpoint")
+
+// Entry is the offset of one partition.
 type Entry struct {
 	Topic     string
 	Partition int32
 	Offset    int64
 }
 
-// ErrMalformed is wrapped by every error of Decode.
-var ErrMalformed = errors.New("malformed checkpoint")
-
-// Encode returns the file's content.
+// Encode is the content of an offset checkpoint: version 0, the number of entries, and a line with topic,
+// partition and offset for each, in the order given.
 func Encode(entries []Entry) []byte {
-	b := append(strconv.AppendInt([]byte("0\n"), int64(len(entries)), 10), '\n')
+	p := fmt.Appendf(nil, "0\n%d\n", len(entries))
 	for _, e := range entries {
-		b = append(append(b, e.Topic...), ' ')
-		b = append(strconv.AppendInt(b, int64(e.Partition), 10), ' ')
-		b = append(strconv.AppendInt(b, e.Offset, 10), '\n')
+		p = append(p, e.Topic...)
+		p = append(p, ' ')
+		p = strconv.AppendInt(p, int64(e.Partition), 10)
+		p = append(p, ' ')
+		p = strconv.AppendInt(p, e.Offset, 10)
+		p = append(p, '\n')
 	}
-	return b
+	return p
 }
 
-// Decode parses a file's content. An empty file has no entries. It is strict:
-// a wrong version, a malformed line or a wrong count is an error that names
-// the line.
-func Decode(data []byte) ([]Entry, error) {
-	if len(data) == 0 {
-		return nil, nil
+// Decode reads an offset checkpoint. Errors are ErrMalformed with the line and what was expected there;
+// partitions must not be negative and offsets not below -1, and no
+// partition may appear twice.
+func Decode(p []byte) ([]Entry, error) {
+	lines := strings.Split(strings.TrimSuffix(string(p), "\n"), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSuffix(lines[i], "\r")
 	}
-	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
 	if lines[0] != "0" {
-		return nil, fmt.Errorf("%w: line 1: expected version 0, found %q", ErrMalformed, short(lines[0]))
+		return nil, malformed(1, "version 0", lines[0])
 	}
 	if len(lines) < 2 {
-		return nil, fmt.Errorf("%w: line 2: expected the number of entries, found the end", ErrMalformed)
+		return nil, malformed(2, "the number of entries", "")
 	}
-	n, err := strconv.Atoi(lines[1])
-	if err != nil || n < 0 {
-		return nil, fmt.Errorf("%w: line 2: expected the number of entries, found %q", ErrMalformed, short(lines[1]))
+	count, err := strconv.ParseUint(lines[1], 10, 31)
+	if err != nil {
+		return nil, malformed(2, "the number of entries", lines[1])
 	}
-	if n != len(lines)-2 {
-		return nil, fmt.Errorf("%w: line 2: expected %d entries, found %d", ErrMalformed, n, len(lines)-2)
+	if got := uint64(len(lines) - 2); got != count {
+		return nil, malformed(2, fmt.Sprintf("%d entries, as many as lines follow", got), lines[1])
 	}
-	entries := make([]Entry, 0, n)
+	type partition struct {
+		topic string
+		id    int32
+	}
+	entries := make([]Entry, 0, count)
+	seen := make(map[partition]int, count)
 	for i, line := range lines[2:] {
-		e, err := parse(line)
-		if err != nil {
-			return nil, fmt.Errorf("%w: line %d: %w, found %q", ErrMalformed, i+3, err, short(line))
+		fields := strings.Fields(line)
+		if len(fields) != 3 {
+			return nil, malformed(i+3, "a topic, a partition and an offset", line)
 		}
-		entries = append(entries, e)
+		id, err := strconv.ParseUint(fields[1], 10, 31)
+		if err != nil {
+			return nil, malformed(i+3, "a partition of at least 0", fields[1])
+		}
+		offset, err := strconv.ParseInt(fields[2], 10, 64)
+		if err != nil || offset < -1 {
+			return nil, malformed(i+3, "an offset of at least -1", fields[2])
+		}
+		key := partition{fields[0], int32(id)}
+		if first, twice := seen[key]; twice {
+			return nil, malformed(i+3, fmt.Sprintf("a partition other than that of line %d", first), line)
+		}
+		seen[key] = i + 3
+		entries = append(entries, Entry{Topic: key.topic, Partition: key.id, Offset: offset})
 	}
 	return entries, nil
 }
 
-func parse(line string) (e Entry, err error) {
-	f := strings.Fields(line)
-	if len(f) != 3 {
-		return e, errors.New("expected \"topic partition offset\"")
+func malformed(line int, expected, found string) error {
+	if len(found) > 64 {
+		found = found[:64] + "..."
 	}
-	p, err := strconv.ParseInt(f[1], 10, 32)
-	if err != nil || p < 0 {
-		return e, errors.New("expected a partition number in the second place")
-	}
-	o, err := strconv.ParseInt(f[2], 10, 64)
-	if err != nil {
-		return e, errors.New("expected an offset in the third place")
-	}
-	return Entry{Topic: f[0], Partition: int32(p), Offset: o}, nil
-}
-
-func short(s string) string {
-	if len(s) > 60 {
-		return s[:60] + "..."
-	}
-	return s
+	return fmt.Errorf("%w: line %d: expected %s, found %q", ErrMalformed, line, expected, found)
 }

@@ -2,7 +2,9 @@ package checkpoint
 
 import (
 	"errors"
+	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -22,7 +24,8 @@ func TestRoundTrip(t *testing.T) {
 func TestDecodeNamesTheLine(t *testing.T) {
 	for text, line := range map[string]string{
 		"1\n0\n": "line 1", "0\n": "line 2", "0\nx\n": "line 2", "0\n2\na 0 1\n": "line 2", "0\n0\na 0 1\n": "line 2",
-		"0\n1\na 0\n": "line 3", "0\n1\na -1 5\n": "line 3", "0\n2\na 0 5\nb 0 five\n": "line 4", "0\n-1\n": "line 2",
+		"0\n1\na 0\n": "line 3", "0\n1\na -1 5\n": "line 3", "0\n2\na 0 5\nb 0 five\n": "line 4", "0\n-1\n": "line 2", "": "line 1",
+		"0\n2\na 0 5\na 0 6\n": "line 4", "0\n1\na 0 -2\n": "line 3", "0\n1\na 0 5 6\n": "line 3", "0\n1\na 2147483648 5\n": "line 3",
 	} {
 		_, err := Decode([]byte(text))
 		if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), line) {
@@ -31,7 +34,29 @@ func TestDecodeNamesTheLine(t *testing.T) {
 	}
 }
 
-func FuzzDecode(f *testing.F) {
+func TestKafkaFile(t *testing.T) {
+	data, err := os.ReadFile("testdata/replication-offset-checkpoint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := Decode(data)
+	if err != nil || len(entries) == 0 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	if string(Encode(entries)) != string(data) {
+		t.Fatal("it is not written as it was read")
+	}
+}
+
+func TestDecodeAcceptsWhatJavaReads(t *testing.T) {
+	for _, text := range []string{"0\n1\na 0 5", "0\r\n1\r\na 0 5\r\n", "0\n1\na  0\t5\n"} {
+		if got, err := Decode([]byte(text)); err != nil || len(got) != 1 || got[0] != (Entry{"a", 0, 5}) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}
+
+func FuzzCheckpoint(f *testing.F) {
 	f.Add([]byte("0\n1\ntopic 0 5\n"))
 	f.Add([]byte("0\n0\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -40,7 +65,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		again, err := Decode(Encode(entries))
-		if err != nil || len(again) != len(entries) {
+		if err != nil || !slices.Equal(again, entries) {
 			t.Fatalf("%q decodes to %v, which does not survive: %v", data, entries, err)
 		}
 	})

@@ -1,12 +1,6 @@
-// Package checkpoint owns the text form of Kafka's offset checkpoint files
-// (OffsetCheckpointFile): recovery points, log starts, high watermarks and
-// cleaner positions, one line per partition.
+// Package checkpoint owns the text format of the offset checkpoint files of a log directory:
+// recovery-point-offset-checkpoint, replication-offset-checkpoint, log-start-offset-checkpoint and
+// cleaner-offset-checkpoint (org.apache.kafka.storage.internals.checkpoint.OffsetCheckpointFile).
 //
-//	0
-//	2
-//	orders 0 1042
-//	orders 1 77
-//
-// The first line is the version, the second the number of entries. It never
-// touches files.
+// It never touches files: it encodes and decodes bytes.
 package checkpoint

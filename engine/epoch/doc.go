@@ -1,4 +1,7 @@
-// Package epoch owns the history of leader epochs of one log: at which offset
-// each began (Kafka's LeaderEpochFileCache, KIP-101 and KIP-279), and the text
-// form of the leader-epoch-checkpoint file. It never touches files.
+// Package epoch owns the history of a log's leader epochs: at which offset each began, and the text file
+// leader-epoch-checkpoint that keeps it.
+//
+// The rules are those of org.apache.kafka.storage.internals.epoch.LeaderEpochFileCache (KIP-101, KIP-279).
+//
+// It never touches files: it encodes and decodes bytes.
 package epoch

@@ -4,161 +4,190 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
 
-// Entry says that an epoch's first offset is Start.
+// Undefined stands for an epoch or an offset that is not known (UNDEFINED_EPOCH, UNDEFINED_EPOCH_OFFSET).
+const Undefined = -1
+
+// ErrMalformed says that bytes are not a leader-epoch-checkpoint file.
+var ErrMalformed = errors.New("malformed leader-epoch-checkpoint")
+
+// Entry says that the leader of an epoch began to append at an offset.
 type Entry struct {
 	Epoch int32
 	Start int64
 }
 
-// Cache holds the entries of a log, strictly rising in epoch and in offset.
-// The zero value is empty. Not safe for concurrent use.
+// Cache is the history of a log's leader epochs, by ascending epoch and ascending start offset. The zero
+// value is an empty one. It is not safe for concurrent use: the log's lock guards it. Methods that change
+// it return whether they did, so that the caller knows when to write the file.
 type Cache struct {
 	entries []Entry
 }
 
-// ErrMalformed is wrapped by every error of Decode.
-var ErrMalformed = errors.New("malformed leader epoch checkpoint")
+// Len is the number of entries.
+func (c *Cache) Len() int { return len(c.entries) }
 
-// Latest is the newest epoch, -1 for none.
+// Entries are a copy of the entries, by ascending epoch.
+func (c *Cache) Entries() []Entry { return slices.Clone(c.entries) }
+
+// Latest is the newest epoch, or Undefined.
 func (c *Cache) Latest() int32 {
 	if len(c.entries) == 0 {
-		return -1
+		return Undefined
 	}
 	return c.entries[len(c.entries)-1].Epoch
 }
 
-// Entries returns a copy of all entries.
-func (c *Cache) Entries() []Entry { return slices.Clone(c.entries) }
-
-// Assign records that epoch begins at start and says whether that changed
-// anything. Entries that contradict it (same or later epoch, or same or later
-// start) go: a leader without data was followed by this one. An epoch older
-// than the newest with an offset inside its range changes nothing.
-func (c *Cache) Assign(epoch int32, start int64) bool {
+// Assign records that an epoch began at start. Entries at its end that contradict it - an equal or newer
+// epoch, an equal or later start - go first. Nothing changes when the epoch is the newest already and does
+// not begin earlier, nor on a negative epoch or start.
+func (c *Cache) Assign(epoch int32, start int64) (changed bool) {
 	if epoch < 0 || start < 0 {
 		return false
 	}
-	if n := len(c.entries); n > 0 && c.entries[n-1].Epoch == epoch && start >= c.entries[n-1].Start {
+	n := len(c.entries)
+	if n > 0 && c.entries[n-1].Epoch == epoch && c.entries[n-1].Start <= start {
 		return false
 	}
-	keep := len(c.entries)
-	for keep > 0 && (c.entries[keep-1].Epoch >= epoch || c.entries[keep-1].Start >= start) {
-		keep--
+	for n > 0 && (c.entries[n-1].Epoch >= epoch || c.entries[n-1].Start >= start) {
+		n--
 	}
-	c.entries = append(c.entries[:keep], Entry{epoch, start})
+	c.entries = append(c.entries[:n], Entry{epoch, start})
 	return true
 }
 
-// EndOffsetFor answers OffsetForLeaderEpoch: the largest known epoch at or
-// below the asked one and the offset at which the next began (logEnd for the
-// newest). (-1, -1) when the epoch is not known or none at or below it is.
+// EndOffsetFor answers OffsetForLeaderEpoch: the largest epoch at or below the asked one, and the offset
+// behind its last record; for the newest epoch that is logEnd. An epoch before all known ones ends where
+// the first known one begins. Both are Undefined for an unknown newer epoch, an empty Cache, and Undefined
+// itself.
 func (c *Cache) EndOffsetFor(epoch int32, logEnd int64) (found int32, end int64) {
-	if epoch < 0 || len(c.entries) == 0 || epoch > c.Latest() {
-		return -1, -1
+	n := len(c.entries)
+	if epoch == Undefined || n == 0 {
+		return Undefined, Undefined
 	}
-	if epoch == c.Latest() {
+	if c.entries[n-1].Epoch == epoch {
 		return epoch, logEnd
 	}
-	i, exact := slices.BinarySearchFunc(c.entries, epoch, func(e Entry, v int32) int { return int(e.Epoch) - int(v) })
-	next := i
-	if exact {
-		next++
-	}
-	if next == 0 {
-		// Older than everything known: the requested epoch ended where the log begins.
+	higher := sort.Search(n, func(i int) bool { return c.entries[i].Epoch > epoch })
+	switch higher {
+	case n:
+		return Undefined, Undefined
+	case 0:
 		return epoch, c.entries[0].Start
 	}
-	return c.entries[next-1].Epoch, c.entries[next].Start
+	return c.entries[higher-1].Epoch, c.entries[higher].Start
 }
 
-// EpochForOffset is the epoch that wrote offset, -1 if unknown.
+// EpochForOffset is the epoch of the record at offset, or Undefined.
 func (c *Cache) EpochForOffset(offset int64) int32 {
-	for i := len(c.entries) - 1; i >= 0; i-- {
-		if c.entries[i].Start <= offset {
-			return c.entries[i].Epoch
-		}
+	later := sort.Search(len(c.entries), func(i int) bool { return c.entries[i].Start > offset })
+	if later == 0 {
+		return Undefined
 	}
-	return -1
+	return c.entries[later-1].Epoch
 }
 
-// TruncateFromEnd drops epochs that begin at or above end and says whether
-// there were any. One that begins exactly at the log's end is kept by callers
-// that pass end+1: a leader may have no data yet.
-func (c *Cache) TruncateFromEnd(end int64) bool {
-	keep := len(c.entries)
-	for keep > 0 && c.entries[keep-1].Start > end {
-		keep--
+// TruncateFromEnd removes the entries that begin at or behind end, the log's new end.
+func (c *Cache) TruncateFromEnd(end int64) (changed bool) {
+	if end < 0 {
+		return false
 	}
-	changed := keep < len(c.entries)
-	c.entries = c.entries[:keep]
+	n := len(c.entries)
+	for n > 0 && c.entries[n-1].Start >= end {
+		n--
+	}
+	changed = n < len(c.entries)
+	c.entries = c.entries[:n]
 	return changed
 }
 
-// TruncateFromStart drops epochs that ended at or below start; the one that
-// holds start now begins there.
-func (c *Cache) TruncateFromStart(start int64) bool {
-	drop := 0
-	for drop+1 < len(c.entries) && c.entries[drop+1].Start <= start {
-		drop++
-	}
-	if len(c.entries) == 0 || c.entries[drop].Start >= start && drop == 0 {
+// TruncateFromStart removes the entries that end at or before start, the log's new start; the one that
+// start lies in begins there from now on.
+func (c *Cache) TruncateFromStart(start int64) (changed bool) {
+	later := sort.Search(len(c.entries), func(i int) bool { return c.entries[i].Start > start })
+	if later == 0 || later == 1 && c.entries[0].Start == start {
 		return false
 	}
-	c.entries = slices.Delete(c.entries, 0, drop)
-	c.entries[0].Start = max(c.entries[0].Start, start)
+	c.entries = slices.Delete(c.entries, 0, later-1)
+	c.entries[0].Start = start
 	return true
 }
 
-// Encode returns the content of leader-epoch-checkpoint.
-func (c *Cache) Encode() []byte {
-	b := append(strconv.AppendInt([]byte("0\n"), int64(len(c.entries)), 10), '\n')
-	for _, e := range c.entries {
-		b = append(strconv.AppendInt(b, int64(e.Epoch), 10), ' ')
-		b = append(strconv.AppendInt(b, e.Start, 10), '\n')
-	}
-	return b
+// Clear removes every entry.
+func (c *Cache) Clear() (changed bool) {
+	changed = len(c.entries) > 0
+	c.entries = nil
+	return changed
 }
 
-// Decode parses the content of leader-epoch-checkpoint. An empty file is an
-// empty cache; anything else malformed is an error that names the line.
-func Decode(data []byte) (*Cache, error) {
-	c := &Cache{}
-	if len(data) == 0 {
-		return c, nil
+// Encode is the content of a leader-epoch-checkpoint file: version 0, the number of entries, and a line
+// with epoch and start offset for each.
+func (c *Cache) Encode() []byte {
+	p := fmt.Appendf(nil, "0\n%d\n", len(c.entries))
+	for _, e := range c.entries {
+		p = fmt.Appendf(p, "%d %d\n", e.Epoch, e.Start)
 	}
-	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
-	fail := func(line int, expected string) (*Cache, error) {
-		found := "the end"
-		if line < len(lines) {
-			found = strconv.Quote(lines[line][:min(len(lines[line]), 60)])
-		}
-		return nil, fmt.Errorf("%w: line %d: expected %s, found %s", ErrMalformed, line+1, expected, found)
+	return p
+}
+
+// Decode reads a leader-epoch-checkpoint file. Errors are ErrMalformed with the line and what was
+// expected there; epochs and offsets must not be negative and must ascend strictly.
+func Decode(p []byte) (*Cache, error) {
+	lines := strings.Split(strings.TrimSuffix(string(p), "\n"), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSuffix(lines[i], "\r")
 	}
 	if lines[0] != "0" {
-		return fail(0, "version 0")
+		return nil, malformed(1, "version 0", lines[0])
 	}
 	if len(lines) < 2 {
-		return fail(1, "the number of entries")
+		return nil, malformed(2, "the number of entries", "")
 	}
-	n, err := strconv.Atoi(lines[1])
-	if err != nil || n != len(lines)-2 {
-		return fail(1, fmt.Sprintf("the number of entries, %d", len(lines)-2))
+	count, err := number(lines[1], 32)
+	if err != nil {
+		return nil, malformed(2, "the number of entries", lines[1])
 	}
+	if got := int64(len(lines) - 2); got != count {
+		return nil, malformed(2, fmt.Sprintf("%d entries, as many as lines follow", got), lines[1])
+	}
+	c := new(Cache)
+	previous := Entry{-1, -1}
 	for i, line := range lines[2:] {
-		first, second, ok := strings.Cut(line, " ")
-		e, err1 := strconv.ParseInt(first, 10, 32)
-		start, err2 := strconv.ParseInt(second, 10, 64)
-		if !ok || err1 != nil || err2 != nil || e < 0 || start < 0 {
-			return fail(i+2, "\"epoch offset\"")
+		fields := strings.Fields(line)
+		if len(fields) != 2 {
+			return nil, malformed(i+3, "an epoch and an offset", line)
 		}
-		if k := len(c.entries); k > 0 && (int32(e) <= c.entries[k-1].Epoch || start <= c.entries[k-1].Start) {
-			return fail(i+2, "an epoch and an offset above those before")
+		epoch, err := number(fields[0], 32)
+		if err != nil {
+			return nil, malformed(i+3, "an epoch of at least 0", fields[0])
 		}
-		c.entries = append(c.entries, Entry{int32(e), start})
+		start, err := number(fields[1], 64)
+		if err != nil {
+			return nil, malformed(i+3, "an offset of at least 0", fields[1])
+		}
+		e := Entry{int32(epoch), start}
+		if e.Epoch <= previous.Epoch || e.Start <= previous.Start {
+			return nil, malformed(i+3, fmt.Sprintf("an epoch above %d and an offset above %d", previous.Epoch, previous.Start), line)
+		}
+		c.entries = append(c.entries, e)
+		previous = e
 	}
 	return c, nil
+}
+
+// number reads decimal digits and nothing else.
+func number(s string, bits int) (int64, error) {
+	v, err := strconv.ParseUint(s, 10, bits-1)
+	return int64(v), err
+}
+
+func malformed(line int, expected, found string) error {
+	if len(found) > 64 {
+		found = found[:64] + "..."
+	}
+	return fmt.Errorf("%w: line %d: expected %s, found %q", ErrMalformed, line, expected, found)
 }

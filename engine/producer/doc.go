@@ -1,9 +1,10 @@
-// Package producer owns what a log knows of its producers: the sequence
-// numbers that make produce idempotent (KIP-98), open and aborted
-// transactions, and the two file formats that hold this, the .snapshot file and
-// the entries of .txnindex (Kafka's ProducerStateManager, ProducerAppendInfo
-// and TransactionIndex).
+// Package producer owns what a log knows of its idempotent and transactional producers: which batch of a
+// producer comes next, which were seen already, which transactions are open, and the files that hold
+// this: producer snapshots (.snapshot) and aborted transaction indexes (.txnindex).
 //
-// A Table is guarded by its log's append lock. The package never touches files
-// or segments, and takes time as a value.
+// The rules are those of org.apache.kafka.storage.internals.log.ProducerStateManager, ProducerAppendInfo
+// and ProducerStateEntry (KIP-98, KIP-360, KIP-890).
+//
+// It never touches files: it encodes and decodes bytes. It never decides on last stable offsets or
+// transaction markers; the log and the transaction coordinator do.
 package producer

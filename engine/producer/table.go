@@ -1,334 +1,371 @@
 package producer
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"math"
-	"sort"
+	"slices"
 
 	"github.com/gregor-broker/gregor/engine/batch"
 )
 
-// Origin says who appends.
-type Origin int8
+// Origin says who appends a batch, and so what is checked (AppendOrigin in Kafka).
+type Origin uint8
 
-// Client batches are checked; a coordinator's own writes and a leader's
-// batches on a follower are taken as they are.
 const (
+	// Client is a producer: epoch, sequence and transaction are checked.
 	Client Origin = iota
+	// Coordinator is a group or transaction coordinator of this cluster: nothing is checked by Check; see
+	// CheckCoordinator.
 	Coordinator
+	// Replication is a copy of what a leader accepted: nothing is checked.
 	Replication
+	// Raft is the leader of the metadata log: nothing is checked.
+	Raft
 )
 
-// Errors of Check; test with errors.Is.
-var (
-	// ErrFenced: a newer epoch of the producer has written (INVALID_PRODUCER_EPOCH).
-	ErrFenced = errors.New("producer epoch is older than the log's")
-	// ErrOutOfOrder: the sequence leaves a gap (OUT_OF_ORDER_SEQUENCE_NUMBER).
-	ErrOutOfOrder = errors.New("sequence number is out of order")
-	// ErrTransactionState: a plain batch inside the producer's open transaction
-	// (INVALID_TXN_STATE).
-	ErrTransactionState = errors.New("batch is not transactional but its producer's transaction is open")
-	// ErrCoordinatorFenced: a marker of an older coordinator
-	// (TRANSACTION_COORDINATOR_FENCED).
-	ErrCoordinatorFenced = errors.New("marker comes from an older transaction coordinator")
+const (
+	// Retained is the number of batches of each producer that a retry is recognised among.
+	Retained = 5
+	// DefaultMaxProducers is the number of producers a Table keeps, see SetMaxProducers.
+	DefaultMaxProducers = 1_000_000
+	// none stands for an offset that there is not.
+	none int64 = -1
 )
 
-// OutOfOrderError is an ErrOutOfOrder with its numbers.
-type OutOfOrderError struct {
-	ProducerID      int64
-	Epoch           int16
-	Expected, Found int32
-}
-
-// Error names both sequence numbers.
-func (e *OutOfOrderError) Error() string {
-	return fmt.Sprintf("producer %d epoch %d: expected sequence %d, found %d", e.ProducerID, e.Epoch, e.Expected, e.Found)
-}
-
-// Unwrap gives ErrOutOfOrder.
-func (e *OutOfOrderError) Unwrap() error { return ErrOutOfOrder }
-
-// kept is how many batches of a producer are remembered to recognize
-// duplicates: the most an idempotent client has in flight.
-const kept = 5
-
-// MaxProducers bounds the table of one log. Beyond it the longest idle
-// producers without an open transaction are forgotten, as if they had expired.
-const MaxProducers = 1_000_000
-
-// Meta is a remembered batch.
+// Meta is what is kept of an appended batch.
 type Meta struct {
-	LastOffset   int64
-	Timestamp    int64 // ms
 	LastSequence int32
-	OffsetDelta  int32 // last offset minus first
+	OffsetDelta  int32 // last offset less first offset
+	LastOffset   int64
+	Timestamp    int64 // largest of the batch, milliseconds
 }
 
 // BaseOffset is the offset of the batch's first record.
-func (m Meta) BaseOffset() int64 { return m.LastOffset - int64(m.OffsetDelta) }
+func (m *Meta) BaseOffset() int64 { return m.LastOffset - int64(m.OffsetDelta) }
 
-// BaseSequence is the sequence of the batch's first record.
-func (m Meta) BaseSequence() int32 { return batch.AddSequence(m.LastSequence, -m.OffsetDelta) }
-
-// state is one producer. A fixed array keeps it a single allocation.
-type state struct {
-	epoch            int16
-	count            int8 // batches remembered, the newest last
-	coordinatorEpoch int32
-	lastTimestamp    int64
-	txnFirst         int64 // first offset of the open transaction, -1 for none
-	batches          [kept]Meta
+// BaseSequence is the sequence number of the batch's first record.
+func (m *Meta) BaseSequence() int32 {
+	return int32((int64(m.LastSequence) - int64(m.OffsetDelta)) & math.MaxInt32)
 }
 
-func (s *state) lastSequence() int32 {
-	if s.count == 0 {
-		return -1
-	}
-	return s.batches[s.count-1].LastSequence
-}
-
-func (s *state) setEpoch(e int16) {
-	if s.epoch != e {
-		s.epoch, s.count = e, 0
-	}
-}
-
-func (s *state) add(m Meta) {
-	if s.count == kept {
-		copy(s.batches[:], s.batches[1:])
-		s.count--
-	}
-	s.batches[s.count] = m
-	s.count++
-}
-
-// txn is a completed transaction whose marker is not yet below the high
-// watermark.
-type txn struct{ first, last int64 }
-
-// Table is the producer state of one log. Not safe for concurrent use.
-type Table struct {
-	producers  map[int64]*state
-	open       map[int64]int64 // producer id to first offset of its open transaction
-	completed  []txn           // in marker order
-	expiration int64
-	limit      int
-}
-
-// New returns an empty table that forgets producers idle for expirationMs.
-func New(expirationMs int64) *Table {
-	return &Table{expiration: expirationMs, limit: MaxProducers}
-}
-
-// Len is the number of producers known.
-func (t *Table) Len() int { return len(t.producers) }
-
-// SetExpiration changes producer.id.expiration.ms.
-func (t *Table) SetExpiration(ms int64) { t.expiration = ms }
-
-// Check says what a batch is to this log before it is appended: nil, nil to
-// append it, the remembered batch if the producer had sent it before, or why
-// it is refused. A producer the log does not know may begin with any sequence:
-// its state may have expired.
-func (t *Table) Check(b batch.Batch, origin Origin, nowMs int64) (*Meta, error) {
-	s := t.producers[b.ProducerID()]
-	if s == nil || origin == Replication {
-		return nil, nil
-	}
-	if b.IsControl() {
-		return nil, s.checkMarker(b)
-	}
-	if origin != Client {
-		return nil, nil
-	}
-	if d := s.duplicate(b); d != nil {
-		return d, nil
-	}
-	epoch, first := b.ProducerEpoch(), b.BaseSequence()
-	if epoch < s.epoch {
-		return nil, fmt.Errorf("producer %d: %w: epoch %d, the log has %d", b.ProducerID(), ErrFenced, epoch, s.epoch)
-	}
-	expected := int32(0)
-	if epoch == s.epoch {
-		expected = batch.AddSequence(s.lastSequence(), 1)
-	}
-	if first != expected {
-		return nil, &OutOfOrderError{b.ProducerID(), epoch, expected, first}
-	}
-	if s.txnFirst >= 0 && !b.IsTransactional() {
-		return nil, fmt.Errorf("producer %d: %w", b.ProducerID(), ErrTransactionState)
-	}
-	return nil, nil
-}
-
-func (s *state) checkMarker(b batch.Batch) error {
-	if b.ProducerEpoch() < s.epoch {
-		return fmt.Errorf("producer %d: %w: marker of epoch %d, the log has %d", b.ProducerID(), ErrFenced, b.ProducerEpoch(), s.epoch)
-	}
-	if _, e, err := batch.EndTransaction(b); err == nil && e < s.coordinatorEpoch {
-		return fmt.Errorf("producer %d: %w: coordinator epoch %d, the log has %d", b.ProducerID(), ErrCoordinatorFenced, e, s.coordinatorEpoch)
-	}
-	return nil
-}
-
-func (s *state) duplicate(b batch.Batch) *Meta {
-	if b.ProducerEpoch() != s.epoch {
-		return nil
-	}
-	first, last := b.BaseSequence(), b.LastSequence()
-	for i := range s.batches[:s.count] {
-		if m := &s.batches[i]; m.LastSequence == last && m.BaseSequence() == first {
-			found := *m
-			return &found
-		}
-	}
-	return nil
-}
-
-// CompletedTxn is a transaction that a marker has just ended.
+// CompletedTxn is a transaction that a marker ended.
 type CompletedTxn struct {
 	ProducerID  int64
-	FirstOffset int64
+	FirstOffset int64 // of the first batch of the transaction
 	LastOffset  int64 // of the marker
 	Aborted     bool
 }
 
-// Apply takes a batch that has been appended, or is replayed from the log,
-// into the state. It never refuses: what stands in the log is so. nowMs counts
-// as the producer's last activity. The result is the transaction that the
-// batch ended, if it did.
-func (t *Table) Apply(b batch.Batch, nowMs int64) *CompletedTxn {
-	id := b.ProducerID()
-	if id < 0 {
+// Producer is one producer as Each, Lookup and DescribeProducers show it.
+type Producer struct {
+	ID               int64
+	Epoch            int16
+	CoordinatorEpoch int32 // of the last marker, -1 when there was none
+	LastSequence     int32 // of the last batch, -1 when none is kept
+	LastOffset       int64 // of the last batch, -1 when none is kept
+	OffsetDelta      int32 // of the last batch
+	Timestamp        int64 // of the last batch or marker, milliseconds
+	TxnFirstOffset   int64 // of the open transaction, -1 when none is open
+}
+
+// entry is one producer. Its last batches sit in a ring that ends before next. Producers without an open
+// transaction are linked from the longest idle to the last seen.
+type entry struct {
+	id               int64
+	timestamp        int64
+	seen             int64 // when it last wrote or was loaded, by the broker's clock
+	txnFirst         int64
+	older, newer     *entry
+	batches          [Retained]Meta
+	coordinatorEpoch int32
+	epoch            int16
+	kept, next       uint8
+}
+
+// txn is a transaction that is open (last is none) or ended above the high watermark.
+type txn struct{ first, last int64 }
+
+// Table is what a log knows of its producers. It is not safe for concurrent use: the log's lock guards it.
+type Table struct {
+	producers    map[int64]*entry
+	idle         entry // the ring of producers without a transaction: idle.newer is the longest idle
+	txns         []txn // by first offset; those before head are done with
+	compactAt    int   // the length of txns at which those done with in its middle are dropped
+	head         int   // the first that is not both ended and below the high watermark
+	undecided    int   // the first open one, at or after head
+	high         int64
+	expirationMs int64
+	max          int
+}
+
+// New makes an empty Table whose producers are forgotten when they were idle for expirationMs
+// (producer.id.expiration.ms); 0 or less means never.
+func New(expirationMs int64) *Table {
+	t := &Table{expirationMs: expirationMs, max: DefaultMaxProducers}
+	t.Reset()
+	return t
+}
+
+// SetExpiration changes the idle time in milliseconds after which producers are forgotten.
+func (t *Table) SetExpiration(ms int64) { t.expirationMs = ms }
+
+// SetMaxProducers changes how many producers are kept, at least 1. One more makes the Table forget the
+// longest idle one without an open transaction; when every one has an open transaction, none goes.
+func (t *Table) SetMaxProducers(n int) {
+	t.max = max(n, 1)
+	t.evict(0)
+}
+
+// Len is the number of producers.
+func (t *Table) Len() int { return len(t.producers) }
+
+// Reset forgets every producer, transaction and the high watermark, as before a truncated log is read
+// again (ProducerStateManager.truncateFullyAndStartAt). The settings stay.
+func (t *Table) Reset() {
+	t.producers = make(map[int64]*entry)
+	t.idle.older, t.idle.newer = &t.idle, &t.idle
+	t.txns, t.compactAt, t.head, t.undecided, t.high = nil, minCompact, 0, 0, 0
+}
+
+// Check says whether a batch may be appended. Only a Client's batches with a producer id are checked: a
+// batch among the last Retained of its producer, with the same epoch and sequence numbers, is a duplicate,
+// and dup says where it is; else a lower epoch is ErrFencedEpoch, a sequence number that is not the next
+// is an *OutOfOrderError, and a batch outside the producer's open transaction ErrTransactionState. A
+// producer that is unknown, or was idle for too long at nowMs, may begin with any sequence number; a new
+// epoch of a known one begins with 0 (ProducerAppendInfo.checkSequence). dup is valid until the next call.
+func (t *Table) Check(b batch.Batch, origin Origin, nowMs int64) (dup *Meta, err error) {
+	if origin != Client || !b.HasProducerID() || b.IsControl() {
+		return nil, nil
+	}
+	e := t.producers[b.ProducerID()]
+	if e == nil || t.expired(e, nowMs) {
+		return nil, nil
+	}
+	epoch, first := b.ProducerEpoch(), b.BaseSequence()
+	if epoch == e.epoch {
+		if dup := e.find(first, b.LastSequence()); dup != nil {
+			return dup, nil
+		}
+	}
+	if err := e.checkEpoch(epoch); err != nil {
+		return nil, err
+	}
+	if epoch != e.epoch {
+		if first != 0 {
+			return nil, &OutOfOrderError{ProducerID: e.id, Epoch: epoch, Found: first, NewEpoch: true}
+		}
+	} else if want := e.nextSequence(); first != want {
+		return nil, &OutOfOrderError{ProducerID: e.id, Epoch: epoch, Expected: want, Found: first}
+	}
+	if e.txnFirst != none && !b.IsTransactional() {
+		return nil, fmt.Errorf("%w: producer %d opened one at offset %d", ErrTransactionState, e.id, e.txnFirst)
+	}
+	return nil, nil
+}
+
+// CheckCoordinator says whether a coordinator may append a batch of one of its producers: ErrFencedEpoch
+// on a lower producer epoch, and for markers ErrCoordinatorFenced on a lower coordinator epoch
+// (ProducerAppendInfo.checkProducerEpoch, checkCoordinatorEpoch). Sequence numbers do not matter.
+func (t *Table) CheckCoordinator(b batch.Batch) error {
+	e := t.producers[b.ProducerID()]
+	if e == nil {
 		return nil
 	}
-	s := t.producers[id]
-	if s == nil {
-		if t.producers == nil {
-			t.producers = map[int64]*state{}
-		}
-		if len(t.producers) >= t.limit {
-			t.forgetIdle()
-		}
-		s = &state{epoch: b.ProducerEpoch(), coordinatorEpoch: -1, txnFirst: -1}
-		t.producers[id] = s
+	if err := e.checkEpoch(b.ProducerEpoch()); err != nil {
+		return err
 	}
-	s.lastTimestamp = nowMs
-	s.setEpoch(b.ProducerEpoch())
-	if b.IsControl() {
-		return t.end(id, s, b)
+	if !b.IsControl() {
+		return nil
 	}
-	s.add(Meta{LastOffset: b.LastOffset(), Timestamp: nowMs, LastSequence: b.LastSequence(), OffsetDelta: b.LastOffsetDelta()})
-	if b.IsTransactional() && s.txnFirst < 0 {
-		s.txnFirst = b.BaseOffset()
-		if t.open == nil {
-			t.open = map[int64]int64{}
-		}
-		t.open[id] = s.txnFirst
+	_, epoch, err := batch.EndTransaction(b)
+	if err != nil {
+		return err
+	}
+	if epoch < e.coordinatorEpoch {
+		return fmt.Errorf("%w: marker for producer %d has %d, seen %d", ErrCoordinatorFenced, e.id, epoch, e.coordinatorEpoch)
 	}
 	return nil
 }
 
-func (t *Table) end(id int64, s *state, b batch.Batch) *CompletedTxn {
+// Apply records a batch that is in the log with its final offsets; nowMs is the broker's clock. The first
+// transactional batch opens its producer's transaction, a marker ends it: then done says what ended, nil
+// for a marker without data before it, as a retried one. Batches are taken as they are, with no check, so
+// that any log can be read again; batches without producer id and unknown control batches change nothing
+// (ProducerAppendInfo.append).
+func (t *Table) Apply(b batch.Batch, nowMs int64) (done *CompletedTxn) {
+	if !b.HasProducerID() {
+		return nil
+	}
+	if b.IsControl() {
+		return t.applyMarker(b, nowMs)
+	}
+	e := t.touch(b.ProducerID(), nowMs)
+	e.setEpoch(b.ProducerEpoch())
+	e.timestamp = b.MaxTimestamp()
+	e.push(Meta{LastSequence: b.LastSequence(), OffsetDelta: b.LastOffsetDelta(), LastOffset: b.LastOffset(), Timestamp: b.MaxTimestamp()})
+	if b.IsTransactional() && e.txnFirst == none {
+		e.txnFirst = b.BaseOffset()
+		e.unlink()
+		t.open(e.txnFirst)
+	}
+	return nil
+}
+
+func (t *Table) applyMarker(b batch.Batch, nowMs int64) (done *CompletedTxn) {
 	commit, coordinatorEpoch, err := batch.EndTransaction(b)
 	if err != nil {
-		return nil
+		return nil // emptied by compaction, or a type that is not ours
 	}
-	s.coordinatorEpoch = coordinatorEpoch
-	if s.txnFirst < 0 {
-		return nil
+	e := t.touch(b.ProducerID(), nowMs)
+	if e.txnFirst != none {
+		done = &CompletedTxn{ProducerID: e.id, FirstOffset: e.txnFirst, LastOffset: b.BaseOffset(), Aborted: !commit}
+		t.close(e.txnFirst, b.BaseOffset())
+		e.txnFirst = none
+		t.link(e)
 	}
-	done := &CompletedTxn{ProducerID: id, FirstOffset: s.txnFirst, LastOffset: b.LastOffset(), Aborted: !commit}
-	s.txnFirst = -1
-	delete(t.open, id)
-	t.completed = append(t.completed, txn{done.FirstOffset, done.LastOffset})
+	e.setEpoch(b.ProducerEpoch())
+	e.coordinatorEpoch = coordinatorEpoch
+	e.timestamp = b.MaxTimestamp()
 	return done
 }
 
-// FirstUndecidedOffset is the first offset of the earliest open transaction.
-func (t *Table) FirstUndecidedOffset() (int64, bool) {
-	first := int64(math.MaxInt64)
-	for _, o := range t.open {
-		first = min(first, o)
-	}
-	return first, len(t.open) > 0
-}
-
-// OnHighWatermark tells the table how far the log is visible: transactions
-// whose marker is below are decided for every reader.
-func (t *Table) OnHighWatermark(high int64) {
+// RemoveExpired forgets the producers that were idle for the expiration time at nowMs and have no open
+// transaction, and returns how many. Idle counts by the broker's clock, from the last batch that was
+// applied or from Decode - not by the timestamps of records, which may be of any age.
+func (t *Table) RemoveExpired(nowMs int64) int {
 	n := 0
-	for n < len(t.completed) && t.completed[n].last < high {
+	for e := t.idle.newer; e != &t.idle && t.expired(e, nowMs); e = t.idle.newer {
+		t.forget(e)
 		n++
 	}
-	t.completed = append(t.completed[:0], t.completed[n:]...)
+	return n
 }
 
-// FirstUnstableOffset is the first offset of the earliest transaction that is
-// open, or whose marker is not yet below the high watermark; the last stable
-// offset is there.
-func (t *Table) FirstUnstableOffset() (int64, bool) {
-	first, found := t.FirstUndecidedOffset()
-	for _, x := range t.completed {
-		first, found = min(first, x.first), true
+// Lookup is what is known of one producer.
+func (t *Table) Lookup(id int64) (Producer, bool) {
+	e := t.producers[id]
+	if e == nil {
+		return Producer{}, false
 	}
-	return first, found
+	return e.describe(), true
 }
 
-func (t *Table) expired(s *state, nowMs int64) bool {
-	return s.txnFirst < 0 && t.expiration > 0 && nowMs-s.lastTimestamp >= t.expiration
-}
-
-// RemoveExpired forgets producers that were idle for the expiration time and
-// have no open transaction.
-func (t *Table) RemoveExpired(nowMs int64) {
-	for id, s := range t.producers {
-		if t.expired(s, nowMs) {
-			delete(t.producers, id)
-		}
-	}
-}
-
-// forgetIdle makes room: the longest idle sixteenth goes.
-func (t *Table) forgetIdle() {
-	ids := make([]int64, 0, len(t.producers))
-	for id, s := range t.producers {
-		if s.txnFirst < 0 {
-			ids = append(ids, id)
-		}
-	}
-	sort.Slice(ids, func(i, j int) bool { return t.producers[ids[i]].lastTimestamp < t.producers[ids[j]].lastTimestamp })
-	for _, id := range ids[:min(len(ids), len(t.producers)/16+1)] {
-		delete(t.producers, id)
-	}
-}
-
-// Active describes one producer, for DescribeProducers.
-type Active struct {
-	ProducerID       int64
-	Epoch            int16
-	LastSequence     int32 // -1 for none
-	LastTimestamp    int64 // ms
-	CoordinatorEpoch int32 // -1 for none
-	TxnFirstOffset   int64 // -1 for none
-}
-
-// Each calls f for every producer by id until it returns false.
-func (t *Table) Each(f func(Active) bool) {
-	for _, id := range t.ids() {
-		s := t.producers[id]
-		if !f(Active{id, s.epoch, s.lastSequence(), s.lastTimestamp, s.coordinatorEpoch, s.txnFirst}) {
+// Each calls f with every producer by ascending id, until f says false.
+func (t *Table) Each(f func(Producer) bool) {
+	for _, e := range t.sorted() {
+		if !f(e.describe()) {
 			return
 		}
 	}
 }
 
-func (t *Table) ids() []int64 {
-	ids := make([]int64, 0, len(t.producers))
-	for id := range t.producers {
-		ids = append(ids, id)
+func (t *Table) sorted() []*entry {
+	all := make([]*entry, 0, len(t.producers))
+	for _, e := range t.producers {
+		all = append(all, e)
 	}
-	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
-	return ids
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.id, b.id) })
+	return all
+}
+
+func (t *Table) expired(e *entry, nowMs int64) bool {
+	return t.expirationMs > 0 && e.txnFirst == none && nowMs-e.seen >= t.expirationMs
+}
+
+// touch finds or makes a producer that was seen now.
+func (t *Table) touch(id, nowMs int64) *entry {
+	e := t.producers[id]
+	if e == nil {
+		t.evict(1)
+		e = &entry{id: id, epoch: batch.NoProducerEpoch, coordinatorEpoch: -1, txnFirst: none, timestamp: batch.NoTimestamp}
+		t.producers[id] = e
+		t.link(e)
+	} else if e.txnFirst == none && e.newer != &t.idle {
+		e.unlink()
+		t.link(e)
+	}
+	e.seen = nowMs
+	return e
+}
+
+// evict keeps the number of producers within bounds, with room for more.
+func (t *Table) evict(more int) {
+	for len(t.producers)+more > t.max && t.idle.newer != &t.idle {
+		t.forget(t.idle.newer)
+	}
+}
+
+func (t *Table) forget(e *entry) {
+	e.unlink()
+	delete(t.producers, e.id)
+}
+
+// link puts e behind all others: it was seen last.
+func (t *Table) link(e *entry) {
+	last := t.idle.older
+	e.older, e.newer = last, &t.idle
+	last.newer, t.idle.older = e, e
+}
+
+func (e *entry) unlink() {
+	e.older.newer, e.newer.older = e.newer, e.older
+	e.older, e.newer = nil, nil
+}
+
+func (e *entry) checkEpoch(epoch int16) error {
+	if epoch < e.epoch {
+		return fmt.Errorf("%w: producer %d sent %d, seen %d", ErrFencedEpoch, e.id, epoch, e.epoch)
+	}
+	return nil
+}
+
+// setEpoch forgets the batches of another epoch.
+func (e *entry) setEpoch(epoch int16) {
+	if e.epoch != epoch {
+		e.epoch, e.kept, e.next = epoch, 0, 0
+	}
+}
+
+func (e *entry) push(m Meta) {
+	e.batches[e.next] = m
+	e.next = (e.next + 1) % Retained
+	e.kept = min(e.kept+1, Retained)
+}
+
+// last is the newest batch, nil when none is kept.
+func (e *entry) last() *Meta {
+	if e.kept == 0 {
+		return nil
+	}
+	return &e.batches[(e.next+Retained-1)%Retained]
+}
+
+// find looks for the batch with exactly these sequence numbers.
+func (e *entry) find(first, last int32) *Meta {
+	for i := uint8(1); i <= e.kept; i++ {
+		m := &e.batches[(e.next+Retained-i)%Retained]
+		if m.LastSequence == last && m.BaseSequence() == first {
+			return m
+		}
+	}
+	return nil
+}
+
+// nextSequence is the sequence number that the next batch of the epoch must begin with.
+func (e *entry) nextSequence() int32 {
+	last := e.last()
+	if last == nil {
+		return 0
+	}
+	return (last.LastSequence + 1) & math.MaxInt32
+}
+
+func (e *entry) describe() Producer {
+	p := Producer{ID: e.id, Epoch: e.epoch, CoordinatorEpoch: e.coordinatorEpoch, LastSequence: batch.NoSequence,
+		LastOffset: none, Timestamp: e.timestamp, TxnFirstOffset: e.txnFirst}
+	if m := e.last(); m != nil {
+		p.LastSequence, p.LastOffset, p.OffsetDelta = m.LastSequence, m.LastOffset, m.OffsetDelta
+	}
+	return p
 }

@@ -1,94 +1,91 @@
 package retention
 
-// Segment is what the decision needs of a segment.
+import "strings"
+
+// Segment is what matters of one segment. Times are in milliseconds.
 type Segment struct {
-	Base, Next   int64 // offsets [Base, Next)
-	Size         int64 // bytes
-	MaxTimestamp int64 // ms, below zero when no record has one
-	Modified     int64 // ms; the age of a segment without timestamps
+	Base         int64 // offset of the segment
+	Next         int64 // base of the following segment, or the log's end for the last one
+	Size         int64 // bytes of records
+	MaxTimestamp int64 // largest timestamp of its records, negative when it has none
+	Modified     int64 // last modification of its file; matters only without a timestamp
 }
 
-// Policy holds the limits; a negative value is no limit.
+// Policy is how much of a log to keep. Negative means without limit.
 type Policy struct {
-	RetentionMs    int64
-	RetentionBytes int64
+	RetentionMs    int64 // retention.ms
+	RetentionBytes int64 // retention.bytes
 }
 
-// Reason says why segments go.
-type Reason int
+// Reason is a set of reasons.
+type Reason uint8
 
-// The reasons, in the order in which they are looked at.
 const (
-	None Reason = iota
-	Time
+	// StartOffset says that segments lie before the log's start.
+	StartOffset Reason = 1 << iota
+	// Size says that the log would keep RetentionBytes without them.
 	Size
-	StartOffset
+	// Time says that all their records are older than RetentionMs.
+	Time
 )
 
-// String is the reason in words.
+// String names the reasons in the words of Kafka's log messages.
 func (r Reason) String() string {
-	switch r {
-	case Time:
-		return "retention.ms passed"
-	case Size:
-		return "retention.bytes exceeded"
-	case StartOffset:
-		return "log start offset moved past it"
+	var names []string
+	if r&StartOffset != 0 {
+		names = append(names, "log start offset breach")
 	}
-	return "kept"
+	if r&Size != 0 {
+		names = append(names, "retention size breach")
+	}
+	if r&Time != 0 {
+		names = append(names, "retention time breach")
+	}
+	if names == nil {
+		return "none"
+	}
+	return strings.Join(names, ", ")
 }
 
-// Decide returns how many segments from the head may go, and the reason that
-// takes most of them. None reaches beyond the high watermark: a segment goes
-// only if everything in it is below. An active segment (the last one) goes
-// only by time and when it holds records; the log then begins a new one. By
-// size it goes never, as what remains must still reach the limit.
-func Decide(segments []Segment, p Policy, logStart, highWatermark, nowMs int64) (int, Reason) {
-	best, why := 0, None
-	take := func(n int, r Reason) {
-		if n > best {
-			best, why = n, r
-		}
+// Decide says how many segments at the head of a log may be deleted at nowMs, and all reasons that
+// counted. segments are all of the log's, in order. First go those that end at or before logStart, then
+// those that RetentionBytes can do without, then those older than RetentionMs; each stops at the first
+// segment it has to keep. A segment that reaches beyond the high watermark stays, and so does an empty
+// last one. The last segment may be among those to delete, but never for the log's start; then a new one
+// is to be rolled first.
+func Decide(segments []Segment, p Policy, logStart, highWatermark, nowMs int64) (n int, why Reason) {
+	deletable := func(i int) bool {
+		return segments[i].Next <= highWatermark && (i+1 < len(segments) || segments[i].Size > 0)
 	}
-	within := func(s Segment) bool { return s.Next <= highWatermark }
-	last := len(segments) - 1
-
-	if p.RetentionMs >= 0 {
-		n := 0
-		for i, s := range segments {
-			age := s.MaxTimestamp
-			if age < 0 {
-				age = s.Modified
-			}
-			if !within(s) || nowMs-age <= p.RetentionMs || i == last && s.Size == 0 {
-				break
-			}
-			n++
-		}
-		take(n, Time)
+	for n+1 < len(segments) && segments[n+1].Base <= logStart && deletable(n) {
+		n++
+		why |= StartOffset
 	}
 	if p.RetentionBytes >= 0 {
-		var total int64
-		for _, s := range segments {
-			total += s.Size
+		var excess int64
+		for _, s := range segments[n:] {
+			excess += s.Size
 		}
-		over, n := total-p.RetentionBytes, 0
-		for i, s := range segments {
-			if i == last && s.Size == 0 || !within(s) || over < s.Size {
-				break
-			}
-			over -= s.Size
+		excess -= p.RetentionBytes
+		for n < len(segments) && excess >= 0 && excess-segments[n].Size >= 0 && deletable(n) {
+			excess -= segments[n].Size
 			n++
+			why |= Size
 		}
-		take(n, Size)
 	}
-	n := 0
-	for i, s := range segments {
-		if i == last || !within(s) || s.Next > logStart {
-			break
+	if p.RetentionMs >= 0 {
+		for n < len(segments) && nowMs-newest(segments[n]) > p.RetentionMs && deletable(n) {
+			n++
+			why |= Time
 		}
-		n++
 	}
-	take(n, StartOffset)
-	return best, why
+	return n, why
+}
+
+// newest is the time that the age of a segment counts from.
+func newest(s Segment) int64 {
+	if s.MaxTimestamp >= 0 {
+		return s.MaxTimestamp
+	}
+	return s.Modified
 }

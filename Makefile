@@ -1,0 +1,58 @@
+# Everything here needs a Go toolchain, make and git; `make interop` installs
+# the rest (clients, a JDK, Apache Kafka) by itself on a Debian machine.
+
+GO ?= go
+BIN := bin/gregor
+SOURCES := $(shell find cmd engine server wire -name '*.go' -not -name '*_test.go') go.mod go.sum
+
+.PHONY: all build run test unit lint fuzz crash interop bench bench-compare clean
+
+all: build
+
+build: $(BIN)
+
+$(BIN): $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/gregor
+
+# A broker on localhost:9092 with its data in ./data.
+run: build
+	./$(BIN)
+
+# The race detector needs a C compiler; everything else only the Go toolchain.
+RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
+
+# What a change must pass: vet, staticcheck, the import map, all tests (with the
+# race detector where there is a C compiler), every fuzz target for a moment.
+test: lint unit fuzz
+
+unit:
+	$(GO) test $(RACE) -timeout 20m ./...
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt'; exit 1; }
+	$(GO) vet ./...
+	cd tools/interop && $(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+FUZZTIME ?= 3s
+fuzz:
+	GO=$(GO) sh tools/fuzz.sh $(FUZZTIME)
+
+# 100,000 simulated power cuts.
+CUTS ?= 100000
+crash:
+	$(GO) test ./engine -run PowerCuts -timeout 30m -cuts $(CUTS)
+
+# Unchanged clients and a real Apache Kafka against Gregor.
+interop:
+	tools/interop/run.sh
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./engine/...
+
+# The broker against the bare floor, alternating, in one run.
+bench-compare:
+	$(GO) run ./benchmarks/compare
+
+clean:
+	rm -rf bin

@@ -1,0 +1,167 @@
+package api
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gregor-broker/gregor/server/controller"
+	"github.com/gregor-broker/gregor/server/meta"
+	"github.com/gregor-broker/gregor/wire"
+)
+
+// CreateTopics, versions 2 to 7.
+//
+//	4 -1 stands for the broker's default of partitions and replication factor
+//	5 flexible; the topic's size and configs are answered (KIP-525)
+//	6 THROTTLING_QUOTA_EXCEEDED may be answered (KIP-599)
+//	7 topic id (KIP-516)
+
+func (h *handlers) createTopics(req *wire.Request, q *kmsg.CreateTopicsRequest) kmsg.Response {
+	resp := kmsg.NewPtrCreateTopicsResponse()
+	topics := make([]controller.NewTopic, 0, len(q.Topics))
+	for i := range q.Topics {
+		topics = append(topics, newTopic(&q.Topics[i]))
+	}
+	results, err := h.Controller.CreateTopics(topics, q.ValidateOnly)
+	if err != nil {
+		for i := range q.Topics {
+			out := kmsg.NewCreateTopicsResponseTopic()
+			out.Topic, out.ErrorCode, out.ErrorMessage = q.Topics[i].Topic, code(err), message(err)
+			resp.Topics = append(resp.Topics, out)
+		}
+		return resp
+	}
+	for _, r := range results {
+		out := kmsg.NewCreateTopicsResponseTopic()
+		out.Topic, out.TopicID = r.Name, r.ID
+		out.NumPartitions, out.ReplicationFactor = -1, -1
+		if r.Err != nil {
+			out.ErrorCode, out.ErrorMessage = r.Err.Code, text(r.Err)
+			resp.Topics = append(resp.Topics, out)
+			continue
+		}
+		out.NumPartitions, out.ReplicationFactor = r.NumPartitions, r.ReplicationFactor
+		out.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
+		for _, c := range r.Configs {
+			one := kmsg.NewCreateTopicsResponseTopicConfig()
+			one.Name, one.Value, one.ReadOnly, one.Source, one.IsSensitive = c.Name, c.Value, c.ReadOnly, c.Source, c.Sensitive
+			out.Configs = append(out.Configs, one)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}
+
+func newTopic(t *kmsg.CreateTopicsRequestTopic) controller.NewTopic {
+	out := controller.NewTopic{Name: t.Topic, NumPartitions: t.NumPartitions, ReplicationFactor: t.ReplicationFactor}
+	for _, a := range t.ReplicaAssignment {
+		out.Assignments = append(out.Assignments, controller.Assignment{Partition: a.Partition, BrokerIDs: a.Replicas})
+	}
+	for _, c := range t.Configs {
+		out.Configs = append(out.Configs, controller.TopicConfig{Name: c.Name, Value: c.Value})
+	}
+	return out
+}
+
+// text is a controller error's message, nil for none.
+func text(e *controller.Error) *string {
+	if e == nil || e.Message == "" {
+		return nil
+	}
+	return &e.Message
+}
+
+// autoCreate makes a topic that a Metadata request named and returns the code
+// the answer carries for it.
+func (h *handlers) autoCreate(name string) int16 {
+	if !validTopicName(name) {
+		return errInvalidTopic
+	}
+	results, err := h.Controller.CreateTopics([]controller.NewTopic{{Name: name, NumPartitions: -1, ReplicationFactor: -1}}, false)
+	if err != nil {
+		h.Logger.Error("cannot create a topic automatically", "topic", name, "error", err)
+		return errUnknownTopicOrPartition
+	}
+	for _, r := range results {
+		if r.Err != nil && r.Err.Code != errTopicAlreadyExists {
+			h.Logger.Warn("cannot create a topic automatically", "topic", name, "error", r.Err)
+			if r.Err.Code == errInvalidTopic {
+				return errInvalidTopic
+			}
+		}
+	}
+	return errUnknownTopicOrPartition
+}
+
+// DeleteTopics, versions 1 to 6.
+//
+//	4 flexible
+//	5 error message (KIP-599)
+//	6 by topic id (KIP-516)
+
+func (h *handlers) deleteTopics(req *wire.Request, q *kmsg.DeleteTopicsRequest) kmsg.Response {
+	resp := kmsg.NewPtrDeleteTopicsResponse()
+	var refs []controller.TopicRef
+	if req.Version < 6 {
+		for i := range q.TopicNames {
+			refs = append(refs, controller.TopicRef{Name: &q.TopicNames[i]})
+		}
+	} else {
+		for i := range q.Topics {
+			refs = append(refs, controller.TopicRef{Name: q.Topics[i].Topic, ID: meta.UUID(q.Topics[i].TopicID)})
+		}
+	}
+	results, err := h.Controller.DeleteTopics(refs)
+	if err != nil {
+		for _, r := range refs {
+			out := kmsg.NewDeleteTopicsResponseTopic()
+			out.Topic, out.TopicID, out.ErrorCode, out.ErrorMessage = r.Name, r.ID, code(err), message(err)
+			resp.Topics = append(resp.Topics, out)
+		}
+		return resp
+	}
+	for _, r := range results {
+		out := kmsg.NewDeleteTopicsResponseTopic()
+		out.Topic, out.TopicID = r.Name, r.ID
+		if r.Err != nil {
+			out.ErrorCode, out.ErrorMessage = r.Err.Code, text(r.Err)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}
+
+// CreatePartitions, versions 0 to 3.
+//
+//	2 flexible
+//	3 THROTTLING_QUOTA_EXCEEDED may be answered (KIP-599)
+
+func (h *handlers) createPartitions(_ *wire.Request, q *kmsg.CreatePartitionsRequest) kmsg.Response {
+	resp := kmsg.NewPtrCreatePartitionsResponse()
+	var topics []controller.NewPartitions
+	for i := range q.Topics {
+		t := &q.Topics[i]
+		n := controller.NewPartitions{Topic: t.Topic, Count: t.Count}
+		for _, a := range t.Assignment {
+			n.Assignments = append(n.Assignments, a.Replicas)
+		}
+		topics = append(topics, n)
+	}
+	results, err := h.Controller.CreatePartitions(topics, q.ValidateOnly)
+	if err != nil {
+		for _, t := range topics {
+			out := kmsg.NewCreatePartitionsResponseTopic()
+			out.Topic, out.ErrorCode, out.ErrorMessage = t.Topic, code(err), message(err)
+			resp.Topics = append(resp.Topics, out)
+		}
+		return resp
+	}
+	for _, r := range results {
+		out := kmsg.NewCreatePartitionsResponseTopic()
+		out.Topic = r.Topic
+		if r.Err != nil {
+			out.ErrorCode, out.ErrorMessage = r.Err.Code, text(r.Err)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}

@@ -1,0 +1,94 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gregor-broker/gregor/server/config"
+	"github.com/gregor-broker/gregor/server/meta"
+	"github.com/gregor-broker/gregor/wire"
+)
+
+// DescribeConfigs, versions 1 to 4.
+//
+//	1 synonyms and the source of a value (KIP-226)
+//	3 documentation and types (KIP-569)
+//	4 flexible
+//
+// Topics, this broker, and the cluster's default (broker resource "") are
+// described; other kinds have nothing set and list nothing.
+
+const errInvalidBrokerResource = "Unexpected broker id, expected %d or empty string, but received %s"
+
+func (h *handlers) describeConfigs(req *wire.Request, q *kmsg.DescribeConfigsRequest) kmsg.Response {
+	resp := kmsg.NewPtrDescribeConfigsResponse()
+	im := h.Image()
+	for i := range q.Resources {
+		r := &q.Resources[i]
+		out := kmsg.NewDescribeConfigsResponseResource()
+		out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
+		out.Configs = []kmsg.DescribeConfigsResponseResourceConfig{}
+		entries, err := h.configEntries(im, int8(r.ResourceType), r.ResourceName)
+		if err != nil {
+			out.ErrorCode, out.ErrorMessage = code(err), message(err)
+		}
+		for j := range entries {
+			e := &entries[j]
+			if r.ConfigNames != nil && !slices.Contains(r.ConfigNames, e.Name) {
+				continue
+			}
+			out.Configs = append(out.Configs, configEntry(e, q.IncludeSynonyms, q.IncludeDocumentation))
+		}
+		resp.Resources = append(resp.Resources, out)
+	}
+	return resp
+}
+
+func configEntry(e *config.Entry, synonyms, docs bool) kmsg.DescribeConfigsResponseResourceConfig {
+	c := kmsg.NewDescribeConfigsResponseResourceConfig()
+	c.Name, c.Value, c.ReadOnly, c.IsSensitive = e.Name, e.Value, e.ReadOnly, e.Sensitive
+	c.Source, c.ConfigType = kmsg.ConfigSource(e.Source), kmsg.ConfigType(e.Type)
+	c.IsDefault = e.Source == config.SourceDefault
+	c.ConfigSynonyms = []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{}
+	if synonyms {
+		for _, s := range e.Synonyms {
+			one := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+			one.Name, one.Value, one.Source = s.Name, s.Value, kmsg.ConfigSource(s.Source)
+			c.ConfigSynonyms = append(c.ConfigSynonyms, one)
+		}
+	}
+	if docs {
+		c.Documentation = &e.Doc
+	}
+	return c
+}
+
+// configEntries lists the configs of a resource.
+func (h *handlers) configEntries(im *meta.Image, kind int8, name string) ([]config.Entry, error) {
+	cluster := im.Configs(meta.ResourceBroker, "")
+	own := im.Configs(meta.ResourceBroker, strconv.Itoa(int(h.NodeID)))
+	switch kind {
+	case meta.ResourceTopic:
+		if !validTopicName(name) {
+			return nil, errTopicName
+		}
+		if im.Topic(name) == nil {
+			return nil, errNoTopic
+		}
+		return h.Config.TopicEntries(im.Configs(kind, name), own, cluster), nil
+	case meta.ResourceBroker:
+		if name == "" {
+			return h.Config.ClusterEntries(cluster), nil
+		}
+		if name != strconv.Itoa(int(h.NodeID)) {
+			return nil, &apiError{errInvalidRequest, fmt.Sprintf(errInvalidBrokerResource, h.NodeID, name)}
+		}
+		return h.Config.BrokerEntries(own, cluster), nil
+	case meta.ResourceBrokerLogger, meta.ResourceClientMetrics, meta.ResourceGroup:
+		return nil, nil
+	}
+	return nil, &apiError{errInvalidRequest, fmt.Sprintf("unsupported resource type: %d", kind)}
+}

@@ -1,0 +1,348 @@
+package rig
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gregor-broker/gregor/tools/interop/internal/raw"
+)
+
+// readyLimit bounds a start; Kafka needs seconds on two cores.
+const readyLimit = 90 * time.Second
+
+// Broker is one broker's directory, its server.properties, and the process that runs on it now. Which software that
+// is may change from start to start. For one goroutine.
+type Broker struct {
+	Addr       string // host:port of the plain listener
+	Dir        string // working directory: server.properties, data/, and one log per start
+	Properties string // path of server.properties
+	Data       string // log.dirs
+
+	env   *Env
+	port  int
+	cmd   *exec.Cmd
+	exit  chan struct{} // closed once the process has been waited for
+	state error         // what Wait answered; valid once exit is closed
+	logs  []string
+	kinds []string
+}
+
+// NewBroker makes a directory with a server.properties for a single combined node on free ports; extra lines come last.
+func NewBroker(e *Env, name string, extra ...string) (*Broker, error) {
+	dir, err := e.TempDir(name)
+	if err != nil {
+		return nil, err
+	}
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, err
+	}
+	lines := []string{
+		"process.roles=broker,controller",
+		"node.id=1",
+		fmt.Sprintf("controller.quorum.bootstrap.servers=localhost:%d", ports[1]),
+		fmt.Sprintf("listeners=PLAINTEXT://localhost:%d,CONTROLLER://localhost:%d", ports[0], ports[1]),
+		fmt.Sprintf("advertised.listeners=PLAINTEXT://localhost:%d", ports[0]),
+		"inter.broker.listener.name=PLAINTEXT",
+		"controller.listener.names=CONTROLLER",
+		"listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+		"log.dirs=" + filepath.Join(dir, "data"),
+		"num.partitions=1",
+		"offsets.topic.replication.factor=1",
+		"transaction.state.log.replication.factor=1",
+		"transaction.state.log.min.isr=1",
+		"share.coordinator.state.topic.replication.factor=1",
+		"share.coordinator.state.topic.min.isr=1",
+		"group.initial.rebalance.delay.ms=0",
+	}
+	b := &Broker{
+		Addr: fmt.Sprintf("localhost:%d", ports[0]), Dir: dir, env: e, port: ports[0],
+		Properties: filepath.Join(dir, "server.properties"), Data: filepath.Join(dir, "data"),
+	}
+	text := strings.Join(append(lines, extra...), "\n") + "\n"
+	return b, os.WriteFile(b.Properties, []byte(text), 0o644)
+}
+
+// AdoptBroker is a broker on a directory that already holds a server.properties named p with log.dirs=data, as the
+// golden archives do: the two ports of p are replaced by free ones, nothing else changes.
+func AdoptBroker(e *Env, dir string) (*Broker, error) {
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		Addr: fmt.Sprintf("localhost:%d", ports[0]), Dir: dir, env: e, port: ports[0],
+		Properties: filepath.Join(dir, "p"), Data: filepath.Join(dir, "data"),
+	}
+	text, err := os.ReadFile(b.Properties)
+	if err != nil {
+		return nil, err
+	}
+	text = bytes.ReplaceAll(text, []byte("21992"), []byte(strconv.Itoa(ports[0])))
+	text = bytes.ReplaceAll(text, []byte("21993"), []byte(strconv.Itoa(ports[1])))
+	return b, os.WriteFile(b.Properties, text, 0o644)
+}
+
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = l.Close() }() // held together, so that no two are the same
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}
+
+// Launch starts kind's process and returns without waiting for it to answer. Kafka's directory is formatted first
+// when nobody has used it yet.
+func (b *Broker) Launch(kind string) error {
+	if b.cmd != nil {
+		return errors.New("the broker is running already")
+	}
+	var cmd *exec.Cmd
+	switch kind {
+	case Kafka:
+		if err := b.format(); err != nil {
+			return err
+		}
+		cmd = b.env.JavaCommand(context.Background(), "log4j2.properties", "kafka.Kafka", filepath.Base(b.Properties))
+	case Gregor:
+		cmd = exec.Command(b.env.Binary, filepath.Base(b.Properties))
+	default:
+		return fmt.Errorf("no broker is called %q", kind)
+	}
+	cmd.Dir = b.Dir
+	path := filepath.Join(b.Dir, fmt.Sprintf("%02d-%s.log", len(b.logs), kind))
+	log, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	b.logs, b.kinds = append(b.logs, path), append(b.kinds, kind)
+	b.cmd, b.exit = cmd, make(chan struct{})
+	b.env.track(cmd.Process)
+	go func(exit chan struct{}) {
+		b.state = cmd.Wait()
+		b.env.forget(cmd.Process.Pid)
+		close(exit)
+	}(b.exit)
+	return nil
+}
+
+func (b *Broker) format() error {
+	if _, err := os.Stat(filepath.Join(b.Data, "meta.properties")); err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readyLimit)
+	defer cancel()
+	cmd := b.env.JavaCommand(ctx, "log4j2-tools.properties", "kafka.tools.StorageTool",
+		"format", "-t", "Z3JlZ29yLWludGVyb3AtMQ", "-c", filepath.Base(b.Properties), "--standalone")
+	cmd.Dir = b.Dir
+	_, err := Output(cmd, "")
+	return err
+}
+
+// Start launches kind and waits until it answers Metadata with itself as a broker and a leader for every partition.
+func (b *Broker) Start(kind string) error {
+	if err := b.Launch(kind); err != nil {
+		return err
+	}
+	if err := b.Ready(); err != nil {
+		_ = b.Kill()
+		return err
+	}
+	return nil
+}
+
+// Ready waits, bounded, until the running broker serves every partition it knows.
+func (b *Broker) Ready() error {
+	ctx, cancel := context.WithTimeout(context.Background(), readyLimit)
+	defer cancel()
+	var last error
+	for ctx.Err() == nil {
+		c, err := raw.DialUntil(ctx, b.Addr, b.Alive)
+		if err != nil {
+			return err
+		}
+		for ctx.Err() == nil {
+			if last = serves(c); last == nil {
+				_ = c.Close()
+				return nil
+			}
+			if err := b.Alive(); err != nil {
+				return err
+			}
+			if !errors.Is(last, errNotYet) {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		_ = c.Close()
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("not ready after %s: %w\n%s", readyLimit, last, b.LogTail(20))
+}
+
+var errNotYet = errors.New("not yet")
+
+func serves(c *raw.Conn) error {
+	m, err := c.Metadata(false)
+	if err != nil {
+		return err
+	}
+	if len(m.Brokers) == 0 || m.ControllerID < 0 {
+		return fmt.Errorf("%w: no live broker in its metadata", errNotYet)
+	}
+	for _, t := range m.Topics {
+		for _, p := range t.Partitions {
+			if p.ErrorCode != 0 || p.Leader < 0 {
+				return fmt.Errorf("%w: %s-%d has error %d, leader %d", errNotYet, *t.Topic, p.Partition, p.ErrorCode, p.Leader)
+			}
+		}
+	}
+	return nil
+}
+
+// Alive is nil while the process runs, and an error with the end of its log once it has ended.
+func (b *Broker) Alive() error {
+	select {
+	case <-b.exit:
+		return fmt.Errorf("the broker ended: %w\n%s", nonNil(b.state), b.LogTail(20))
+	default:
+		return nil
+	}
+}
+
+func nonNil(err error) error {
+	if err == nil {
+		return errors.New("exit status 0")
+	}
+	return err
+}
+
+// Running reports whether a process was launched and not yet stopped.
+func (b *Broker) Running() bool { return b.cmd != nil }
+
+// Pid is the running process's id.
+func (b *Broker) Pid() int { return b.cmd.Process.Pid }
+
+// Stop asks with SIGTERM and waits; a broker that does not end within a minute is killed and that is an error, as is
+// an exit status other than 0 (Java's 143 after a signal counts as 0).
+func (b *Broker) Stop() error {
+	if b.cmd == nil {
+		return nil
+	}
+	if err := b.Alive(); err != nil {
+		b.cmd = nil
+		return err
+	}
+	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-b.exit:
+	case <-time.After(time.Minute):
+		_ = b.Kill()
+		return fmt.Errorf("a minute after SIGTERM the broker still runs\n%s", b.LogTail(20))
+	}
+	code := b.cmd.ProcessState.ExitCode()
+	b.cmd = nil
+	if code != 0 && code != 128+int(syscall.SIGTERM) {
+		return fmt.Errorf("exit status %d after SIGTERM\n%s", code, b.LogTail(20))
+	}
+	return nil
+}
+
+// Kill ends the process with SIGKILL and waits for it to be gone.
+func (b *Broker) Kill() error {
+	if b.cmd == nil {
+		return nil
+	}
+	err := b.cmd.Process.Kill()
+	<-b.exit
+	b.cmd = nil
+	if errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("the broker had ended by itself: %w\n%s", nonNil(b.state), b.LogTail(20))
+	}
+	return err
+}
+
+// RSS is the resident memory of the running process in bytes.
+func (b *Broker) RSS() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.Pid()))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.SplitSeq(string(status), "\n") {
+		// RssAnon is what the process itself holds; mapped files are the kernel's to take back.
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("no RssAnon in the process's status")
+}
+
+// LogTail is the last n lines of the newest log.
+func (b *Broker) LogTail(n int) string {
+	if len(b.logs) == 0 {
+		return ""
+	}
+	text, _ := os.ReadFile(b.logs[len(b.logs)-1])
+	return Tail(string(text), n)
+}
+
+// ErrorLines are the ERROR and FATAL lines of every log written by kind so far.
+func (b *Broker) ErrorLines(kind string) ([]string, error) {
+	var found []string
+	for i, path := range b.logs {
+		if b.kinds[i] != kind {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.SplitSeq(string(text), "\n") {
+			fields := strings.Fields(line)
+			if len(fields) > 4 && (slices.Contains(fields[:5], "ERROR") || slices.Contains(fields[:5], "FATAL")) {
+				found = append(found, filepath.Base(path)+": "+line)
+			}
+		}
+	}
+	return found, nil
+}
+
+// With starts the broker on trial in a fresh directory, runs f, and stops it; starting and stopping are tests too.
+func (s *S) With(f func(b *Broker), extra ...string) {
+	var b *Broker
+	ok := s.Test("broker-starts", 2*readyLimit, func(t *T) {
+		var err error
+		b, err = NewBroker(s.Env, s.Suite, extra...)
+		t.Must(err, "directory")
+		t.Must(b.Start(s.Kind), "start")
+	})
+	if !ok {
+		return
+	}
+	f(b)
+	s.Test("broker-stops", 2*readyLimit, func(t *T) { t.Must(b.Stop(), "stop") })
+}
