@@ -239,8 +239,9 @@ type Summary struct {
 func (b *Broker) Summary() Summary {
 	im := b.quorum.Image()
 	s := Summary{LogDirs: b.cfg.LogDirs, ClusterID: b.quorum.ClusterID(), Topics: len(im.Topics()), Partitions: im.PartitionCount()}
-	for _, l := range b.bound {
-		s.Addresses = append(s.Addresses, l.Addr().String())
+	for _, e := range b.cfg.Advertised {
+		e.Port = b.port(e.Name, e.Port)
+		s.Addresses = append(s.Addresses, e.Addr())
 	}
 	return s
 }
@@ -254,6 +255,7 @@ const drainTime = time.Second
 func (b *Broker) Close(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
+	b.partitions.Drain()
 	if err := b.conns.Shutdown(drain); err != nil {
 		b.env.Logger.Warn("some connections did not drain in time and were cut", "error", err)
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"flag"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,12 +14,10 @@ func main() {
 	dir := flag.String("dir", ".", "`directory` of the one file")
 	noFsync := flag.Bool("no-fsync", false, "answer after the write, without waiting for the disk")
 	flag.Parse()
-	if err := run(*listen, *dir, !*noFsync); err != nil {
-		fmt.Fprintln(os.Stderr, "floor:", err)
-		os.Exit(1)
-	}
+	die(run(*listen, *dir, !*noFsync))
 }
 
+// run serves until it cannot; its error is never nil.
 func run(listen, dir string, durable bool) error {
 	file, err := os.OpenFile(filepath.Join(dir, "floor.log"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {

@@ -195,7 +195,7 @@ func (s *server) appendAnswer(dst []byte, w written) []byte {
 	return dst
 }
 
-// die ends the process: after a failed write or sync nothing it could answer would be true.
+// die ends the process. After a failed write or sync nothing it could answer would be true.
 func die(err error) {
 	fmt.Fprintln(os.Stderr, "floor:", err)
 	os.Exit(1)

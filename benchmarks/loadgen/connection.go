@@ -42,7 +42,7 @@ func connect(address string, request *Prepared, inFlight int) (*connection, erro
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("load: connect to %s: %w", address, err)
 	}
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err == nil {
+	if err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err == nil {
 		err = unix.SetNonblock(fd, true)
 	}
 	if err != nil {

@@ -40,7 +40,7 @@ func TestRoundTrip(t *testing.T) {
 		return p
 	}
 	for _, c := range codecs {
-		for range 60 {
+		for range 25 {
 			var want []Record
 			build := NewBuilder(c).BaseOffset(500)
 			most := []int{2, 100, 10_000}[random.IntN(3)]
@@ -191,7 +191,7 @@ func agree(t *testing.T, b Batch, r Rules) {
 
 func TestStraightCodeAgrees(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
-	for range 20_000 {
+	for range 5_000 {
 		build := NewBuilder(codec.None)
 		for range 1 + random.IntN(6) {
 			var heads []Header

@@ -132,7 +132,7 @@ func (b Batch) walk(p []byte, complete bool, rules *Rules) (Summary, error) {
 	}
 	maxTime, maxIndex := int64(NoTimestamp), int64(-1)
 	var n int64
-	i := 0
+	i, stride := 0, 0
 	for ; i < len(p); n++ {
 		start := i
 		var size, key, value, delta, off, w uint64
@@ -232,7 +232,9 @@ func (b Batch) walk(p []byte, complete bool, rules *Rules) (Summary, error) {
 		if after != end {
 			goto slow
 		}
-		i = end
+		if i = start + stride; i != end { // a guess that the processor need not wait for
+			i, stride = end, end-start
+		}
 		if t := base + unzigzag(delta); t > maxTime || t < lo || t > hi {
 			if appendTime || t < lo || t > hi {
 				goto slow

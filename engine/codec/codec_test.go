@@ -52,13 +52,18 @@ func samples(t testing.TB) [][]byte {
 	for i := range noise {
 		noise[i] = byte(random.Uint32())
 	}
-	return [][]byte{{}, {7}, []byte("short"), text[:32<<10], text[:32<<10+1], text, noise, make([]byte, 3<<20), append(append([]byte{}, noise...), text...)}
+	return [][]byte{{}, {7}, []byte("short"), text[:32<<10], text[:32<<10+1], text, noise, make([]byte, 1<<20), append(append([]byte{}, noise...), text...)}
 }
 
 func TestRoundTrip(t *testing.T) {
+	inputs := samples(t)
 	for _, c := range all {
 		for _, level := range []int{DefaultLevel, -7, -1, 1, 5, 9, 17, 22} {
-			for _, p := range samples(t) {
+			some := inputs
+			if level != DefaultLevel {
+				some = inputs[3:4]
+			}
+			for _, p := range some {
 				packed, err := Compress([]byte("before"), c, level, p)
 				if err != nil || !bytes.HasPrefix(packed, []byte("before")) {
 					t.Fatalf("%v: %v", c, err)
@@ -73,9 +78,6 @@ func TestRoundTrip(t *testing.T) {
 				if out, err = Decompress([]byte("kept"), c, packed[6:], len(p)-1); !errors.Is(err, ErrTooLarge) || string(out) != "kept" {
 					t.Fatalf("%v, %d bytes beyond the limit: %d bytes, %v", c, len(p), len(out), err)
 				}
-			}
-			if level == 1 && testing.Short() {
-				break
 			}
 		}
 	}
@@ -238,7 +240,7 @@ func TestClaimsCostNothing(t *testing.T) {
 
 // A small input with a large output stops at the limit.
 func TestBombs(t *testing.T) {
-	zeros := make([]byte, 64<<20)
+	zeros := make([]byte, 16<<20)
 	for _, c := range all[1:] {
 		p, err := Compress(nil, c, DefaultLevel, zeros)
 		if err != nil {

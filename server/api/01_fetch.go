@@ -43,11 +43,11 @@ type fetchReply struct {
 	listener  string
 	deadline  time.Time
 
-	session  *session.Fetch
-	parts    []fetchPart
-	told     []session.Told
-	sessErr  int16
-	response fetch.Response
+	session *session.Fetch
+	parts   []fetchPart
+	told    []session.Told
+	sessErr int16
+	bytes   int64 // read so far
 
 	waiter *partition.Waiter
 	timer  *time.Timer
@@ -60,6 +60,7 @@ type fetchPart struct {
 	err       error
 	seen      int64 // visible bytes of its log when it was read
 	log       *engine.Log
+	out       fetch.PartitionResponse
 }
 
 var fetchRequests = sync.Pool{New: func() any { return new(fetch.Request) }}
@@ -149,45 +150,25 @@ func (r *fetchReply) resolve(version int16) {
 	}
 }
 
-// read reads every partition into response and reports whether that is an
-// answer: enough bytes, an error, or no wait allowed.
-func (r *fetchReply) read() bool {
-	r.response = fetch.Response{}
-	left := r.maxBytes
-	var total int64
-	answer := r.deadline.IsZero()
-	first := true
-	var topics []fetch.TopicResponse
-	at := map[session.Key]int{}
+// read reads every partition into out.
+func (r *fetchReply) read() {
+	left, first := r.maxBytes, true
+	r.bytes = 0
 	for i := range r.parts {
 		p := &r.parts[i]
-		out := r.readOne(p, left, first)
+		p.out = r.readOne(p, left, first)
 		n := 0
-		for _, s := range out.Records {
+		for _, s := range p.out.Records {
 			n += len(s)
 		}
 		if n > 0 {
 			first = false
 			left = max(left-n, 0)
-			total += int64(n)
+			r.bytes += int64(n)
 		}
-		told := session.Told{HighWatermark: out.HighWatermark, LogStart: out.LogStartOffset, HasRecords: n > 0,
-			HasError: out.ErrorCode != errNone || out.DivergingEpoch.Set}
-		r.told[i] = told
-		if told.HasError || r.session.WouldChange(i, told) {
-			answer = true
-		}
-		key := session.Key{Name: p.want.Name, ID: p.want.ID}
-		t, ok := at[key]
-		if !ok {
-			t = len(topics)
-			at[key] = t
-			topics = append(topics, fetch.TopicResponse{Name: []byte(p.want.Name), ID: p.want.ID})
-		}
-		topics[t].Partitions = append(topics[t].Partitions, out)
+		r.told[i] = session.Told{HighWatermark: p.out.HighWatermark, LogStart: p.out.LogStartOffset, HasRecords: n > 0,
+			HasError: p.out.ErrorCode != errNone || p.out.DivergingEpoch.Set}
 	}
-	r.response.Topics = topics
-	return answer || total >= r.minBytes
 }
 
 // readOne reads one partition. first allows its first batch to be larger than
@@ -276,17 +257,10 @@ func rangeOnly(log *engine.Log, offset int64) error {
 	return nil
 }
 
-// enough repeats the outcome of the first read.
+// enough says whether what was read is an answer: enough bytes, an error, a
+// partition whose high watermark the client does not know, or no wait allowed.
 func (r *fetchReply) enough() bool {
-	var total int64
-	for i := range r.response.Topics {
-		for j := range r.response.Topics[i].Partitions {
-			for _, s := range r.response.Topics[i].Partitions[j].Records {
-				total += int64(len(s))
-			}
-		}
-	}
-	if r.deadline.IsZero() || total >= r.minBytes {
+	if r.deadline.IsZero() || r.bytes >= r.minBytes {
 		return true
 	}
 	for i, t := range r.told {
@@ -303,14 +277,7 @@ func (r *fetchReply) Wait(w wire.Waker) bool {
 	if r.sessErr != errNone || r.enough() {
 		return true
 	}
-	need := r.minBytes
-	for i := range r.response.Topics {
-		for j := range r.response.Topics[i].Partitions {
-			for _, s := range r.response.Topics[i].Partitions[j].Records {
-				need -= int64(len(s))
-			}
-		}
-	}
+	need := r.minBytes - r.bytes
 	r.dropViews()
 	r.waiter = partition.NewWaiter(need, w.Wake)
 	r.timer = time.AfterFunc(time.Until(r.deadline), r.waiter.Fire)
@@ -319,23 +286,18 @@ func (r *fetchReply) Wait(w wire.Waker) bool {
 			r.waiter.Add(p.partition, p.seen)
 		}
 	}
-	r.deadline = time.Time{}
 	return false
 }
 
-// dropViews unpins what the first read held.
+// dropViews unpins what was read.
 func (r *fetchReply) dropViews() {
-	for i := range r.response.Topics {
-		for j := range r.response.Topics[i].Partitions {
-			p := &r.response.Topics[i].Partitions[j]
-			if p.Release != nil {
-				p.Release()
-				p.Release = nil
-			}
-			p.Records = nil
+	for i := range r.parts {
+		out := &r.parts[i].out
+		if out.Release != nil {
+			out.Release()
 		}
+		out.Records, out.Release = nil, nil
 	}
-	r.response.Topics = nil
 }
 
 // Encode lays out the response; spans go to the socket from the mapping.
@@ -346,40 +308,49 @@ func (r *fetchReply) Encode(p *wire.Payload) error {
 	if r.waiter != nil {
 		r.read()
 	}
-	r.trim()
-	r.response.SessionID = r.session.Finish(r.told)
+	resp := r.layOut()
+	resp.SessionID = r.session.Finish(r.told)
 	if r.version < 7 {
-		r.response.SessionID = 0
+		resp.SessionID = 0
 	}
-	out := r.response
-	r.response = fetch.Response{} // the payload owns the releases now
-	return fetch.AppendResponse(p, r.version, &out)
+	return fetch.AppendResponse(p, r.version, resp)
 }
 
-// trim leaves out what the session says the client knows.
-func (r *fetchReply) trim() {
-	position := map[session.Key]int{}
+// layOut groups the partitions by topic, in order, without those that the
+// session says the client knows. The response owns their releases then.
+func (r *fetchReply) layOut() *fetch.Response {
+	resp := &fetch.Response{}
+	type topic struct {
+		name string
+		id   [16]byte
+	}
+	var last topic
+	at := -1
+	var seen map[topic]int
 	for i := range r.parts {
-		position[r.parts[i].want.Key] = i
-	}
-	topics := r.response.Topics[:0]
-	for _, t := range r.response.Topics {
-		kept := t.Partitions[:0]
-		for _, p := range t.Partitions {
-			i := position[session.Key{Name: string(t.Name), ID: t.ID, Partition: p.PartitionIndex}]
-			if r.session.Changed(i, r.told[i]) {
-				kept = append(kept, p)
-				if p.CurrentLeader.Set {
-					r.response.NodeEndpoints = r.h.nodeEndpoints(r.listener)
-				}
+		p := &r.parts[i]
+		if !r.session.Changed(i, r.told[i]) {
+			continue
+		}
+		if key := (topic{p.want.Name, p.want.ID}); at < 0 || key != last {
+			if seen == nil {
+				seen = make(map[topic]int, 4)
 			}
+			known, ok := seen[key]
+			if !ok {
+				known = len(resp.Topics)
+				seen[key] = known
+				resp.Topics = append(resp.Topics, fetch.TopicResponse{Name: []byte(key.name), ID: key.id})
+			}
+			last, at = key, known
 		}
-		if len(kept) > 0 {
-			t.Partitions = kept
-			topics = append(topics, t)
+		if p.out.CurrentLeader.Set {
+			resp.NodeEndpoints = r.h.nodeEndpoints(r.listener)
 		}
+		resp.Topics[at].Partitions = append(resp.Topics[at].Partitions, p.out)
+		p.out.Records, p.out.Release = nil, nil
 	}
-	r.response.Topics = topics
+	return resp
 }
 
 // Release gives back the waiter and what is still pinned.

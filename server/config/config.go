@@ -213,8 +213,11 @@ func (c *Config) WithDynamic(broker, cluster map[string]string) (*Config, error)
 		return nil, err
 	}
 	n.CordonedLogDirs = dirs
-	if _, reason := n.conflict(); reason != "" {
-		return nil, kafkaText("requirement failed: " + reason)
+	if name, reason := n.conflict(); reason != "" {
+		if !strings.HasPrefix(name, "group.") {
+			reason = "requirement failed: " + reason // what Scala's require says, where Kafka uses it
+		}
+		return nil, kafkaText(reason)
 	}
 	n.Listeners = slices.Clone(c.Listeners)
 	for i := range n.Listeners {

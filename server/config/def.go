@@ -110,11 +110,18 @@ func (t *table) all() []Def {
 
 func (t *table) find(name string) *Def {
 	defs := t.all()
-	i, ok := slices.BinarySearchFunc(defs, name, func(d Def, n string) int { return strings.Compare(d.Name, n) })
-	if !ok {
+	low, high := 0, len(defs)
+	for low < high {
+		if mid := (low + high) / 2; defs[mid].Name < name {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	if low == len(defs) || defs[low].Name != name {
 		return nil
 	}
-	return &defs[i]
+	return &defs[low]
 }
 
 // TopicDefs returns every topic configuration of Kafka 4.3 sorted by name, internal ones included.

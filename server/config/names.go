@@ -117,6 +117,9 @@ func foreign(name string) bool {
 func nearest(name string) (near string, distance int) {
 	distance = int(^uint(0) >> 1)
 	try := func(known string) {
+		if len(name) >= 4 && strings.HasPrefix(known, name) && distance > 3 {
+			near, distance = known, 3 // cut short, not mistyped
+		}
 		if d := len(known) - len(name); d >= distance || -d >= distance {
 			return
 		}

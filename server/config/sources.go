@@ -66,7 +66,7 @@ func (s static) file(name string, data []byte) error {
 var notConfiguration = [...]string{
 	"KAFKA_VERSION", "KAFKA_HEAP_OPTS", "KAFKA_LOG4J_OPTS", "KAFKA_OPTS", "KAFKA_JMX_OPTS", "KAFKA_JMX_PORT",
 	"KAFKA_JVM_PERFORMANCE_OPTS", "KAFKA_GC_LOG_OPTS", "KAFKA_LOG4J_ROOT_LOGLEVEL", "KAFKA_LOG4J_LOGGERS",
-	"KAFKA_TOOLS_LOG4J_LOGLEVEL", "KAFKA_JMX_HOSTNAME", "KAFKA_JMX_OPTS", "KAFKA_HOME", "KAFKA_DEBUG",
+	"KAFKA_TOOLS_LOG4J_LOGLEVEL", "KAFKA_JMX_HOSTNAME", "KAFKA_HOME", "KAFKA_DEBUG",
 }
 
 // environment adds KAFKA_ and GREGOR_ variables, given as "NAME=value". Variables that name no configuration are left
@@ -91,6 +91,9 @@ func (s static) environment(environ []string) (warnings []string, err error) {
 			continue
 		}
 		verdict, hint := classify(name)
+		if verdict == keyTopic && !strings.HasSuffix(name, partitionsSuffix) && !strings.HasSuffix(name, idSuffix) {
+			verdict = keyPlugin // somebody else's KAFKA_TOPIC_...
+		}
 		switch verdict {
 		case keyKnown, keyTopic:
 		case keyRemoved:
@@ -172,6 +175,9 @@ func (s static) fill(haveFile bool) {
 // Load reads the static configuration of a broker: the properties file at path, over it the KAFKA_ and GREGOR_ variables
 // of environ ("NAME=value", as os.Environ returns them), over those the overrides ("key=value"). An empty path is a
 // broker without a file, which works with built-in defaults: PLAINTEXT on port 9092, data in ./data.
+//
+// A listener without a host is advertised under the machine's name when there is a file, as in Kafka but without asking
+// DNS for the canonical form, and as localhost when there is none, which works where somebody tries the broker out.
 //
 // Errors are one sentence that names the place, the key, its value and what is expected. Unknown keys are errors, since
 // nearly all are typing mistakes; keys that Kafka 4 removed and keys that ask for something Gregor cannot do are refused

@@ -148,8 +148,6 @@ func (d *Def) parseList(trimmed string) (string, error) {
 			if item == "" {
 				return "", kafkaText("Configuration '" + d.Name + "' values must not be empty.")
 			}
-		}
-		for _, item := range items {
 			if d.check.words != "" && !hasWord(d.check.words, item) {
 				return "", &ValueError{Name: d.Name, Value: item, Reason: "String must be one of: " + d.check.words}
 			}
@@ -241,6 +239,9 @@ func parseDouble(s string) (float64, bool) {
 		return math.Inf(sign), true
 	case "":
 		return 0, false
+	}
+	if body[0] != '.' && (body[0] < '0' || body[0] > '9') {
+		return 0, false // a second sign
 	}
 	if strings.IndexByte("fFdD", body[len(body)-1]) >= 0 {
 		body = body[:len(body)-1]

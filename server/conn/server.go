@@ -250,7 +250,7 @@ func (s *Server) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sweeping = false
-	if len(s.conns) > 0 || s.frames.holds() {
+	if len(s.conns) > 0 || !s.isStopped && s.frames.holds() {
 		s.armSweep()
 	}
 }

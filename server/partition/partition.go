@@ -51,6 +51,7 @@ type Partition struct {
 	log    *engine.Log // nil when offline
 	reason error       // why it is offline
 	clock  func() int64
+	set    *Set
 
 	leader atomic.Int32 // broker id, meta.NoLeader for none
 	epoch  atomic.Int32
@@ -190,6 +191,10 @@ func (w *Waiter) Add(p *Partition, seen int64) {
 	p.hasWaiters.Store(true)
 	p.waiting.Unlock()
 	w.on = append(w.on, p)
+	if p.set.draining.Load() {
+		w.Fire()
+		return
+	}
 	// What became visible between the look and the registration.
 	if now := p.log.VisibleBytes(); now > seen {
 		w.arrived(now - seen)

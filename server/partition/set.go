@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gregor-broker/gregor/engine"
@@ -32,6 +33,8 @@ type Options struct {
 // take a read lock; Apply is called by one goroutine at a time.
 type Set struct {
 	opt Options
+
+	draining atomic.Bool
 
 	mu     sync.RWMutex
 	topics map[meta.UUID][]*Partition // by partition id; nil where not hosted
@@ -66,6 +69,15 @@ func (s *Set) All() []*Partition {
 		}
 	}
 	return out
+}
+
+// Drain fires every waiter, present and future: the broker is stopping and a
+// fetch that waits for more must answer with what there is.
+func (s *Set) Drain() {
+	s.draining.Store(true)
+	for _, p := range s.All() {
+		p.wakeAll()
+	}
 }
 
 // LogName is the directory name of a partition.
@@ -198,7 +210,7 @@ func (s *Set) putLocked(p *Partition) {
 // openOne never fails as a whole: a log that cannot be opened is an offline
 // partition, answered with a storage error, and its neighbours are served.
 func (s *Set) openOne(w *work) *Partition {
-	p := &Partition{Topic: w.topic.Name, TopicID: w.topic.ID, Index: w.replica.ID, clock: s.opt.Now, self: s.opt.Self}
+	p := &Partition{Topic: w.topic.Name, TopicID: w.topic.ID, Index: w.replica.ID, clock: s.opt.Now, set: s, self: s.opt.Self}
 	p.config.Store(w.config)
 	name := LogName(p.Topic, p.Index)
 	var err error

@@ -3,6 +3,7 @@ package quorum
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Why Inspect refuses a directory. Each refusal is a *RefusedError that wraps one of these; nothing was changed.
@@ -41,7 +42,7 @@ func (e *RefusedError) Error() string {
 	if e.Advice != "" {
 		text += "; " + e.Advice
 	}
-	return text
+	return strings.ReplaceAll(text, "\n", "; ")
 }
 
 // Unwrap gives the reason and the cause.

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/gregor-broker/gregor/engine/vfs"
 	"github.com/gregor-broker/gregor/server/meta"
@@ -26,15 +25,17 @@ func Format(f vfs.FS, c Config, d *Directory) error {
 	if d.Formatted {
 		return fmt.Errorf("format %s: it is formatted", c.MetadataLogDir)
 	}
-	release, err := lockAll(f, c.dirs())
+	release, created, err := lockAll(f, c.dirs())
 	if err != nil {
 		return err
 	}
-	return errors.Join(format(f, &c, d), release())
+	return errors.Join(format(f, &c, d, created), release())
 }
 
-// lockAll creates the directories and takes their locks as a running broker does.
-func lockAll(f vfs.FS, dirs []string) (release func() error, err error) {
+// lockAll creates the directories and takes their locks as a running broker does. created are the directories that have a new
+// entry because of that.
+func lockAll(f vfs.FS, dirs []string) (release func() error, created map[string]bool, err error) {
+	created = map[string]bool{}
 	var locks []io.Closer
 	release = func() error {
 		var errs []error
@@ -44,6 +45,12 @@ func lockAll(f vfs.FS, dirs []string) (release func() error, err error) {
 		return errors.Join(errs...)
 	}
 	for _, dir := range dirs {
+		for up := filepath.Clean(dir); ; up = filepath.Dir(up) {
+			if _, err := f.Stat(up); err == nil || up == filepath.Dir(up) {
+				break
+			}
+			created[filepath.Dir(up)] = true
+		}
 		err := f.MkdirAll(dir, 0o755)
 		if err == nil {
 			var lock io.Closer
@@ -52,19 +59,18 @@ func lockAll(f vfs.FS, dirs []string) (release func() error, err error) {
 				continue
 			}
 		}
-		return nil, errors.Join(fmt.Errorf("format log directory %s: %w", dir, err), release())
+		return nil, nil, errors.Join(fmt.Errorf("format log directory %s: %w", dir, err), release())
 	}
-	return release, nil
+	return release, created, nil
 }
 
-func format(f vfs.FS, c *Config, d *Directory) error {
+func format(f vfs.FS, c *Config, d *Directory, syncDirs map[string]bool) error {
 	now := func() int64 { return c.Clock.Now().UnixMilli() }
 	clusterID := d.ClusterID
 	if clusterID == "" {
 		clusterID = meta.NewUUID().String()
 	}
 	var first, last []func() error
-	syncDirs := map[string]bool{}
 	for _, dir := range c.dirs() {
 		p := d.identity.directories[dir]
 		if p == nil {
@@ -84,7 +90,7 @@ func format(f vfs.FS, c *Config, d *Directory) error {
 				return err
 			})
 		})
-		syncDirs[dir], syncDirs[filepath.Dir(dir)] = true, true
+		syncDirs[dir] = true
 		if !c.isMetadataDir(dir) {
 			first = append(first, write)
 			continue
@@ -178,7 +184,6 @@ func writeFile(f vfs.FS, name string, data []byte, perm fs.FileMode) error {
 
 // Prepare inspects the directories and formats them if nobody has. What it returns is ready for Open.
 func Prepare(f vfs.FS, c Config) (*Directory, error) {
-	started := time.Now()
 	d, err := Inspect(f, c)
 	if err != nil || d.Formatted {
 		return d, err
@@ -186,6 +191,5 @@ func Prepare(f vfs.FS, c Config) (*Directory, error) {
 	if err := Format(f, c, d); err != nil {
 		return nil, err
 	}
-	c.withDefaults().Logger.Debug("format took", "duration", time.Since(started))
 	return Inspect(f, c)
 }

@@ -38,6 +38,9 @@ func testConfig(dirs ...string) Config {
 	}
 }
 
+// testSegment is small because the simulated disk keeps it in memory.
+const testSegment = 8 << 20
+
 // node is a quorum with the engine under it.
 type node struct {
 	*Quorum
@@ -55,12 +58,12 @@ func run(f vfs.FS, c Config) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := store.OpenLog(c.withDefaults().MetadataLogDir, MetadataLogName, engine.LogConfig{SegmentBytes: 8 << 20})
+	log, err := OpenLog(store, f, c, engine.LogConfig{SegmentBytes: testSegment})
 	if err != nil {
 		store.Abandon()
 		return nil, err
 	}
-	q, err := Open(f, c, d, EngineLog(log))
+	q, err := Open(f, c, d, log)
 	if err != nil {
 		store.Abandon()
 		return nil, err

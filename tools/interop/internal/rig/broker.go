@@ -122,6 +122,8 @@ func (b *Broker) Launch(kind string) error {
 		cmd = b.env.JavaCommand(context.Background(), "log4j2.properties", "kafka.Kafka", filepath.Base(b.Properties))
 	case Gregor:
 		cmd = exec.Command(b.env.Binary, filepath.Base(b.Properties))
+		// Settings in the environment would win over the file that both kinds share.
+		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KAFKA_") })
 	default:
 		return fmt.Errorf("no broker is called %q", kind)
 	}

@@ -74,3 +74,16 @@ func readAll(ctx context.Context, addr, topic string, partition int32, from int6
 	}
 	return out, nil
 }
+
+// listEnds is the end offset of one partition.
+func listEnds(ctx context.Context, cl *kgo.Client, at place) (int64, error) {
+	listed, err := kadm.NewClient(cl).ListEndOffsets(ctx, at.topic)
+	if err != nil {
+		return 0, err
+	}
+	o, ok := listed.Lookup(at.topic, at.partition)
+	if !ok {
+		return 0, fmt.Errorf("no answer about partition %d", at.partition)
+	}
+	return o.Offset, o.Err
+}

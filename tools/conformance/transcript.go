@@ -1,0 +1,309 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// line is one field of an answer.
+type line struct{ path, value string }
+
+// answer is what a broker said to one labelled request, as sorted fields.
+type answer struct {
+	label   string
+	version int16
+	lines   []line
+}
+
+// broker is one of the two, as cases see it.
+type broker struct {
+	*client
+	prefix   string // of topic names
+	answers  []answer
+	ids      map[[16]byte]string // topic ids by the topic's name
+	fatal    error
+	quiet    bool
+	sessions int
+}
+
+func newBroker(addr, prefix string) *broker {
+	return &broker{client: newClient(addr), prefix: prefix, ids: map[[16]byte]string{}}
+}
+
+// do sends a request and records the answer under a label. It returns nil when
+// there was none.
+func (b *broker) do(label string, r kmsg.Request) kmsg.Response {
+	return b.record(label, r, b.send(r))
+}
+
+// doBody is do with a body of the caller's making.
+func (b *broker) doBody(label string, r kmsg.Request, body []byte) kmsg.Response {
+	return b.record(label, r, b.sendBody(r, body))
+}
+
+func (b *broker) record(label string, r kmsg.Request, err error) kmsg.Response {
+	var resp kmsg.Response
+	if err == nil {
+		resp, err = b.receive(r)
+	}
+	b.note(label, r.GetVersion(), resp, err)
+	return resp
+}
+
+// note records an answer, or why there is none.
+func (b *broker) note(label string, version int16, resp kmsg.Response, err error) {
+	a := answer{label: label, version: version}
+	switch {
+	case errors.Is(err, io.EOF):
+		a.lines = []line{{"outcome", "connection closed"}}
+	case err != nil:
+		a.lines = []line{{"outcome", err.Error()}}
+	default:
+		f := flattener{b: b}
+		f.walk("", reflect.ValueOf(resp))
+		a.lines = f.lines
+	}
+	b.answers = append(b.answers, a)
+}
+
+// said records a fact that is no response.
+func (b *broker) said(label string, version int16, value string) {
+	b.answers = append(b.answers, answer{label: label, version: version, lines: []line{{"fact", value}}})
+}
+
+// ask sends a request whose answer is not compared.
+func (b *broker) ask(r kmsg.Request) kmsg.Response {
+	err := b.send(r)
+	var resp kmsg.Response
+	if err == nil {
+		resp, err = b.receive(r)
+	}
+	if err != nil {
+		if b.fatal == nil {
+			b.fatal = fmt.Errorf("%s: %T: %w", b.addr, r, err)
+		}
+		return nil
+	}
+	return resp
+}
+
+// flattener turns a response into lines, without what has to differ.
+type flattener struct {
+	b     *broker
+	lines []line
+}
+
+func (f *flattener) add(path, value string) {
+	f.lines = append(f.lines, line{strings.TrimPrefix(path, "."), value})
+}
+
+func (f *flattener) walk(path string, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			f.add(path, "null")
+			return
+		}
+		f.walk(path, v.Elem())
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[kmsg.Tags]() {
+			return
+		}
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			if name == "Version" || !v.Type().Field(i).IsExported() {
+				continue
+			}
+			f.field(path+"."+name, name, v.Field(i))
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			f.bytes(path, v)
+			return
+		}
+		if v.IsNil() {
+			f.add(path, "null")
+			return
+		}
+		f.add(path+".len", fmt.Sprint(v.Len()))
+		for i := range v.Len() {
+			f.walk(path+"["+f.key(v.Index(i), i)+"]", v.Index(i))
+		}
+	case reflect.Array:
+		var id [16]byte
+		reflect.Copy(reflect.ValueOf(&id).Elem(), v)
+		f.add(path, f.id(id))
+	default:
+		f.add(path, fmt.Sprint(v.Interface()))
+	}
+}
+
+// bytes tells null, empty and records apart; of records the shape is kept.
+func (f *flattener) bytes(path string, v reflect.Value) {
+	switch {
+	case v.IsNil():
+		f.add(path, "null")
+	default:
+		f.add(path, describeRecords(v.Bytes()))
+	}
+}
+
+func (f *flattener) id(id [16]byte) string {
+	if id == ([16]byte{}) {
+		return "zero"
+	}
+	if name, ok := f.b.ids[id]; ok {
+		return "id of " + name
+	}
+	return "an id"
+}
+
+// key names an element by what identifies it, so that order does not matter
+// where it carries no meaning.
+func (f *flattener) key(v reflect.Value, i int) string {
+	if v.Kind() != reflect.Struct {
+		return fmt.Sprint(i)
+	}
+	for _, name := range []string{"ApiKey", "Key", "Name"} {
+		field := v.FieldByName(name)
+		if !field.IsValid() || !unordered[v.Type().Name()] {
+			continue
+		}
+		return fmt.Sprint(field.Interface())
+	}
+	return fmt.Sprint(i)
+}
+
+// unordered are elements whose order no client may rely on.
+var unordered = map[string]bool{
+	"ApiVersionsResponseApiKey": true, "ApiVersionsResponseSupportedFeature": true, "ApiVersionsResponseFinalizedFeature": true,
+	"DescribeConfigsResponseResourceConfig": true, "CreateTopicsResponseTopicConfig": true,
+}
+
+// field replaces what must differ between two brokers.
+func (f *flattener) field(path, name string, v reflect.Value) {
+	switch name {
+	case "UnknownTags":
+		return
+	case "ClusterID":
+		f.add(path, "a cluster id")
+		if v.Kind() == reflect.Pointer && v.IsNil() {
+			f.add(path, "null")
+		}
+		return
+	case "Port":
+		if v.Int() > 0 {
+			f.add(path, "a port")
+			return
+		}
+	case "ProducerID":
+		if v.Int() >= 0 {
+			f.add(path, "a producer id")
+			return
+		}
+	case "SessionID":
+		if v.Int() != 0 {
+			f.add(path, "a session")
+			return
+		}
+	case "FinalizedFeaturesEpoch":
+		f.add(path, fmt.Sprintf("at least zero: %v", v.Int() >= 0))
+		return
+	case "LogAppendTime", "LogAppendTimeMillis":
+		if t := v.Int(); t > 0 {
+			f.add(path, fmt.Sprintf("now: %v", time.Since(time.UnixMilli(t)).Abs() < time.Minute))
+			return
+		}
+	case "TotalBytes", "UsableBytes":
+		f.add(path, fmt.Sprintf("known: %v", v.Int() > 0))
+		return
+	case "Dir":
+		f.add(path, "a directory")
+		return
+	case "ThrottleMillis":
+		return
+	}
+	f.walk(path, v)
+}
+
+// report prints how the answers of two brokers differ and returns how often.
+func report(w io.Writer, name string, a, b []answer, texts bool) int {
+	type difference struct{ label, path, a, b string }
+	versions := map[difference][]int16{}
+	var order []difference
+	note := func(d difference, version int16) {
+		if versions[d] == nil {
+			order = append(order, d)
+		}
+		versions[d] = append(versions[d], version)
+	}
+	for i := 0; i < max(len(a), len(b)); i++ {
+		if i >= len(a) || i >= len(b) || a[i].label != b[i].label || a[i].version != b[i].version {
+			fmt.Fprintf(w, "%s: the brokers were asked different things from answer %d on\n", name, i)
+			break
+		}
+		left, right := a[i].byPath(), b[i].byPath()
+		paths := make([]string, 0, len(left))
+		for p := range left {
+			paths = append(paths, p)
+		}
+		for p := range right {
+			if _, ok := left[p]; !ok {
+				paths = append(paths, p)
+			}
+		}
+		sort.Strings(paths)
+		for _, p := range paths {
+			if left[p] == right[p] || !texts && isText(p) {
+				continue
+			}
+			note(difference{a[i].label, p, left[p], right[p]}, a[i].version)
+		}
+	}
+	last := ""
+	for _, d := range order {
+		if d.label != last {
+			fmt.Fprintf(w, "%s: %s\n", name, d.label)
+			last = d.label
+		}
+		fmt.Fprintf(w, "    v%s %s\n        a: %s\n        b: %s\n", ranges(versions[d]), d.path, d.a, d.b)
+	}
+	return len(order)
+}
+
+func isText(path string) bool {
+	return strings.HasSuffix(path, "ErrorMessage") || strings.Contains(path, "Documentation")
+}
+
+func (a *answer) byPath() map[string]string {
+	m := make(map[string]string, len(a.lines))
+	for _, l := range a.lines {
+		m[l.path] = l.value
+	}
+	return m
+}
+
+// ranges writes versions as 3-7,9.
+func ranges(v []int16) string {
+	var out []string
+	for i := 0; i < len(v); {
+		j := i
+		for j+1 < len(v) && v[j+1] <= v[j]+1 {
+			j++
+		}
+		if v[j] == v[i] {
+			out = append(out, fmt.Sprint(v[i]))
+		} else {
+			out = append(out, fmt.Sprintf("%d-%d", v[i], v[j]))
+		}
+		i = j + 1
+	}
+	return strings.Join(out, ",")
+}
