@@ -206,7 +206,9 @@ func (l *Log) load() error {
 		}
 		end = start
 	}
-	if l.write.epochs.TruncateFromEnd(end) {
+	// An epoch that begins just at the end belongs to a leader that has not
+	// written yet: it stays.
+	if l.write.epochs.TruncateFromEnd(end + 1) {
 		if err := l.storeEpochs(); err != nil {
 			return err
 		}

@@ -132,7 +132,7 @@ func (b Batch) walk(p []byte, complete bool, rules *Rules) (Summary, error) {
 	}
 	maxTime, maxIndex := int64(NoTimestamp), int64(-1)
 	var n int64
-	i, stride := 0, 0
+	i := 0
 	for ; i < len(p); n++ {
 		start := i
 		var size, key, value, delta, off, w uint64
@@ -232,9 +232,7 @@ func (b Batch) walk(p []byte, complete bool, rules *Rules) (Summary, error) {
 		if after != end {
 			goto slow
 		}
-		if i = start + stride; i != end { // a guess that the processor need not wait for
-			i, stride = end, end-start
-		}
+		i = end
 		if t := base + unzigzag(delta); t > maxTime || t < lo || t > hi {
 			if appendTime || t < lo || t > hi {
 				goto slow
@@ -349,9 +347,13 @@ func skipBytes(p []byte, i int) (present bool, next int) {
 	return true, at + int(n)
 }
 
-// skipHeaders passes over the number of headers, which must not be negative, and the headers.
+// skipHeaders passes over the number of headers and the headers. A count of -1 is no headers: Java's clients
+// refuse it, but others have written it as they write a null array, and what they wrote is taken as it is.
 func skipHeaders(p []byte, i int) int {
 	count, at := varint(p, i)
+	if at >= 0 && count == -1 {
+		return at
+	}
 	if at < 0 || count < 0 || count > int64(len(p)-at)/2 {
 		return -1
 	}

@@ -240,7 +240,7 @@ func TestClaimsCostNothing(t *testing.T) {
 
 // A small input with a large output stops at the limit.
 func TestBombs(t *testing.T) {
-	zeros := make([]byte, 16<<20)
+	zeros := make([]byte, 8<<20)
 	for _, c := range all[1:] {
 		p, err := Compress(nil, c, DefaultLevel, zeros)
 		if err != nil {

@@ -273,7 +273,7 @@ var securityDefs = [...]Def{
 	},
 	{
 		Name: "ssl.key.password", Type: TypePassword, NoDefault: true, Update: PerBroker,
-		Doc: "Password of the private key in the key store.",
+		Doc: "Secret that unlocks the private key of the server.",
 	},
 	{
 		Name: "ssl.keymanager.algorithm", Type: TypeString, Default: "SunX509", Update: PerBroker,

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/gregor-broker/gregor/engine/vfs"
 	"github.com/gregor-broker/gregor/server/meta"
@@ -17,7 +18,6 @@ type epochStart struct {
 	c         *Config
 	d         *Directory
 	directory meta.UUID // of metadata.log.dir
-	delta     *meta.Delta
 	out       *appender
 	kraft     int16
 	voters    []meta.Voter
@@ -120,29 +120,11 @@ func electionRecords(im *meta.Image, nodeID int32, mv int16, logDirs []meta.UUID
 			if i < 0 {
 				continue
 			}
-			change := meta.NewPartitionChange(t.ID, part.ID)
-			changed := false
-			if part.Leader != nodeID {
-				change.Leader, changed = nodeID, true
-			}
-			if len(part.ISR) != 1 || part.ISR[0] != nodeID {
-				change.ISR, changed = []int32{nodeID}, true
-			}
-			if part.RecoveryState != meta.RecoveryStateRecovered {
-				change.LeaderRecoveryState, changed = meta.RecoveryStateRecovered, true
-			}
-			if len(part.ELR) > 0 {
-				change.EligibleLeaderReplicas, changed = []int32{}, true
-			}
-			if len(part.LastKnownELR) > 0 {
-				change.LastKnownELR, changed = []int32{}, true
-			}
+			var dirs []meta.UUID
 			if mv >= directoriesVersion {
-				if dirs := p.fix(t.Name, part, i, partitionDirs); dirs != nil {
-					change.Directories, changed = dirs, true
-				}
+				dirs = p.fix(t.Name, part, i, partitionDirs)
 			}
-			if changed {
+			if change := electionRecord(t.ID, part, nodeID, dirs); change != nil {
 				records = append(records, change)
 			}
 		}
@@ -150,11 +132,38 @@ func electionRecords(im *meta.Image, nodeID int32, mv int16, logDirs []meta.UUID
 	return records
 }
 
+// electionRecord returns nil where there is nothing to change.
+func electionRecord(topic meta.UUID, part *meta.Partition, nodeID int32, dirs []meta.UUID) meta.Record {
+	led := part.Leader == nodeID && len(part.ISR) == 1 && part.ISR[0] == nodeID
+	if led && part.RecoveryState == meta.RecoveryStateRecovered && len(part.ELR)+len(part.LastKnownELR) == 0 && dirs == nil {
+		return nil
+	}
+	change := meta.NewPartitionChange(topic, part.ID)
+	change.Directories = dirs
+	if part.Leader != nodeID {
+		change.Leader = nodeID
+	}
+	if !led {
+		change.ISR = []int32{nodeID}
+	}
+	if part.RecoveryState != meta.RecoveryStateRecovered {
+		change.LeaderRecoveryState = meta.RecoveryStateRecovered
+	}
+	if len(part.ELR) > 0 {
+		change.EligibleLeaderReplicas = []int32{}
+	}
+	if len(part.LastKnownELR) > 0 {
+		change.LastKnownELR = []int32{}
+	}
+	return change
+}
+
 // Placement chooses log directories for new replicas as Kafka's LogManager does: the one with the fewest partitions. It belongs
 // to one goroutine.
 type Placement struct {
 	dirs  []meta.UUID
 	count map[meta.UUID]int
+	name  []byte // of a partition, used again
 }
 
 // NewPlacement chooses among dirs, at least one, for replicas of the node; the image says how many each has.
@@ -181,7 +190,8 @@ func (p *Placement) Next() meta.UUID {
 
 // fix returns the partition's directories as they should be, or nil if they are.
 func (p *Placement) fix(topic string, part *meta.Partition, i int, found map[string]meta.UUID) []meta.UUID {
-	want, onDisk := found[fmt.Sprintf("%s-%d", topic, part.ID)]
+	p.name = strconv.AppendInt(append(append(p.name[:0], topic...), '-'), int64(part.ID), 10)
+	want, onDisk := found[string(p.name)]
 	var have meta.UUID
 	if i < len(part.Directories) {
 		have = part.Directories[i]
