@@ -221,14 +221,22 @@ func (l *Log) flushIfDue(nowMs int64) {
 // read, and writes the checkpoint files. all takes every log that has
 // anything; otherwise only those with much.
 func (d *directory) checkpointRecovery(all bool) error {
-	d.checkpoints.Lock()
-	defer d.checkpoints.Unlock()
+	d.checkpointing.Lock()
+	defer d.checkpointing.Unlock()
 	d.appendedBytes.Store(0)
 	// Logs with a few bytes each are left for the periodic run, as long as all
 	// of them together stay small.
-	small := d.store.opt.CheckpointBytes / 256
+	small, left := d.store.opt.CheckpointBytes/256, int64(0)
+	for _, l := range d.store.Logs() {
+		if n := l.sinceRecovery.Load(); l.dir == d && n < small {
+			left += n
+		}
+	}
+	if left > d.store.opt.CheckpointBytes/2 {
+		all = true
+	}
 	var errs []error
-	moved := false
+	var moved []*Log
 	for _, l := range d.store.Logs() {
 		if l.dir != d || l.sinceRecovery.Load() == 0 {
 			continue
@@ -242,12 +250,20 @@ func (d *directory) checkpointRecovery(all bool) error {
 			continue
 		}
 		errs = append(errs, err)
-		moved = moved || err == nil
+		if err == nil {
+			moved = append(moved, l)
+		}
 	}
-	if moved {
-		errs = append(errs, d.storeRecoveryPoints(), d.storeHighs())
+	if len(moved) == 0 {
+		return errors.Join(errs...)
 	}
-	return errors.Join(errs...)
+	if err := d.storeRecoveryPoints(); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for _, l := range moved {
+		l.dropStrays()
+	}
+	return errors.Join(append(errs, d.storeHighs())...)
 }
 
 // checkpoint makes everything up to the present end recoverable without
@@ -262,8 +278,8 @@ func (l *Log) checkpoint() error {
 	end := l.endAt.Load()
 	bytes := l.sinceRecovery.Load()
 	seg := l.active()
-	previous := l.write.snapshotAt
-	err := l.writeSnapshot(end, false)
+	cuts := l.write.cuts
+	err := l.writeSnapshot(end)
 	pinned := seg.Acquire()
 	l.write.Unlock()
 	if err != nil {
@@ -273,16 +289,25 @@ func (l *Log) checkpoint() error {
 		return ErrClosed
 	}
 	defer seg.Release()
-	name := segment.FileName(l.path, end, segment.SnapshotSuffix)
 	if err := l.Flush(); err != nil {
 		return err
 	}
-	if err := errors.Join(l.syncRolled(end), seg.SyncIndexes(), l.store.syncFile(name)); err != nil {
+	// The names too: of the snapshot, and of a new transaction index.
+	if err := errors.Join(l.syncRolled(end), seg.SyncIndexes(), l.store.opt.FS.SyncDir(l.path)); err != nil {
+		if !isNoSpace(err) {
+			// Aborted transactions among it may be lost: no later sync says so.
+			l.dir.pool.Poison(err)
+		}
 		return err
+	}
+	l.write.Lock()
+	defer l.write.Unlock()
+	if l.write.cuts != cuts {
+		// Cut meanwhile: this end is no more, or it is another one.
+		return ErrClosed
 	}
 	l.recovery.Store(max(l.recovery.Load(), end))
 	l.sinceRecovery.Add(-bytes)
-	l.dropSnapshot(previous, end)
 	return nil
 }
 
@@ -293,7 +318,7 @@ func (l *Log) syncRolled(end int64) error {
 	from := l.recovery.Load()
 	var errs []error
 	for i, s := range list {
-		if i+1 < len(list) && list[i+1].Base() > from && s.Base() < end && s.Acquire() {
+		if i+1 < len(list) && list[i+1].Base() >= from && s.Base() < end && s.Acquire() {
 			errs = append(errs, s.SyncIndexes())
 			s.Release()
 		}
@@ -301,21 +326,32 @@ func (l *Log) syncRolled(end int64) error {
 	return errors.Join(errs...)
 }
 
-// dropSnapshot removes a snapshot that is neither a segment's base nor the
-// newest, as Kafka removes "stray" ones.
-func (l *Log) dropSnapshot(offset, newest int64) {
-	if offset < 0 || offset == newest {
+// dropStrays removes the snapshots below the recovery point that are no
+// segment's, as Kafka removes "stray" ones. The recovery point is stored: no
+// recovery needs them any more.
+func (l *Log) dropStrays() {
+	l.write.Lock()
+	defer l.write.Unlock()
+	if l.write.closed {
 		return
 	}
+	point := l.recovery.Load()
+	bases := map[int64]bool{}
 	for _, s := range *l.segments.Load() {
-		if s.Base() == offset {
-			return
+		bases[s.Base()] = true
+	}
+	kept := l.write.strays[:0]
+	for _, at := range l.write.strays {
+		if at >= point {
+			kept = append(kept, at)
+		} else if !bases[at] {
+			name := segment.FileName(l.path, at, segment.SnapshotSuffix)
+			if err := l.store.opt.FS.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+				l.store.opt.Logger.Warn("cannot remove an old producer snapshot", "file", name, "error", err)
+			}
 		}
 	}
-	name := segment.FileName(l.path, offset, segment.SnapshotSuffix)
-	if err := l.store.opt.FS.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-		l.store.opt.Logger.Warn("cannot remove an old producer snapshot", "file", name, "error", err)
-	}
+	l.write.strays = kept
 }
 
 func (st *Store) syncFile(name string) error {
@@ -388,6 +424,12 @@ func (l *Log) deletable(nowMs int64) (n int, reason string, err error) {
 			}
 		}
 	}
+	// What this looked at, and what readers have left, need not stay open.
+	for _, s := range list[:len(list)-1] {
+		if err := s.Idle(); err != nil {
+			l.store.opt.Logger.Warn("cannot give back a segment's handles", "segment", s.Name(), "error", err)
+		}
+	}
 	policy := retention.Policy{RetentionMs: -1, RetentionBytes: -1}
 	if c.Delete {
 		policy.RetentionMs, policy.RetentionBytes = c.RetentionMs, c.RetentionBytes
@@ -412,8 +454,10 @@ func (st *Store) MarkStray(dir, name string) error {
 	if err := d.begin(); err != nil {
 		return err
 	}
-	_, err = st.setAside(d, name, straySuffix)
-	return err
+	if _, err = st.setAside(d, name, straySuffix); err != nil {
+		return err
+	}
+	return d.forget(name)
 }
 
 func (st *Store) takeOut(name, suffix string) error {
@@ -424,12 +468,19 @@ func (st *Store) takeOut(name, suffix string) error {
 	if l == nil {
 		return fmt.Errorf("log %s: %w", name, ErrNotFound)
 	}
+	// A checkpoint under way must not write to files of a later log of that name.
+	l.dir.checkpointing.Lock()
+	defer l.dir.checkpointing.Unlock()
 	l.write.Lock()
 	defer l.write.Unlock()
 	l.write.closed = true
 	l.removed.Store(true)
 	// What was waiting for a sync may still get it; the files keep their
-	// handles through the rename.
+	// handles through the rename. By name they are not to be found any more:
+	// there may be another log's.
+	for _, s := range *l.segments.Load() {
+		s.Detach()
+	}
 	moved, err := st.setAside(l.dir, name, suffix)
 	if err != nil {
 		return err
@@ -439,6 +490,10 @@ func (st *Store) takeOut(name, suffix string) error {
 		s.Retire(nil)
 	}
 	st.jobs.after(delay, func() { st.removeTree(moved) })
+	// Should this fail, creating a log of that name does it first.
+	if err := l.dir.forget(name); err != nil && !isNoSpace(err) {
+		return l.writeFailed(err)
+	}
 	return nil
 }
 

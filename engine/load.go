@@ -28,37 +28,68 @@ func (st *Store) CreateLog(dir, name string, id ID, cfg LogConfig) (*Log, error)
 	if err := d.failed(); err != nil {
 		return nil, err
 	}
+	if !isLogName(name) {
+		return nil, fmt.Errorf("log %q: expected a name like topic-0", name)
+	}
 	if err := d.begin(); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(d.path, name)
 	if _, err := st.opt.FS.Stat(path); err == nil {
 		return nil, fmt.Errorf("log %s: %w at %s", name, ErrExists, path)
-	}
-	if err := st.opt.FS.MkdirAll(path, 0o755); err != nil {
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("log %s: %w", name, err)
+	}
+	// Offsets of an earlier log of that name must not be taken for this one's.
+	if err := d.forget(name); err != nil {
+		return nil, fmt.Errorf("%w: log %s: %w", ErrStorage, name, err)
 	}
 	l := st.newLog(d, name, path, cfg)
 	l.id = id
-	if id != (ID{}) {
-		if err := writeID(st.opt.FS, path, id); err != nil {
-			return nil, fmt.Errorf("log %s: %w", name, err)
+	if err := l.make(); err != nil {
+		// Nothing of it was promised; what is left would be in the way of the
+		// next attempt.
+		for _, s := range l.loaded() {
+			s.Retire(nil)
 		}
+		return nil, errors.Join(err, st.opt.FS.RemoveAll(path))
 	}
-	if err := l.addSegment(0); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(st.opt.FS.SyncDir(path), st.opt.FS.SyncDir(d.path)); err != nil {
-		d.pool.Poison(err)
-		return nil, fmt.Errorf("%w: log %s: %w", ErrStorage, name, err)
-	}
-	l.unsynced.names = false
 	l.startFrom(0, 0)
 	if err := st.add(l); err != nil {
 		return nil, err
 	}
 	st.jobs.start()
 	return l, nil
+}
+
+// make puts the directory of a new log on the disk.
+func (l *Log) make() error {
+	disk := l.store.opt.FS
+	if err := disk.MkdirAll(l.path, 0o755); err != nil {
+		return fmt.Errorf("log %s: %w", l.name, err)
+	}
+	if l.id != (ID{}) {
+		if err := writeID(disk, l.path, l.id); err != nil {
+			return fmt.Errorf("log %s: %w", l.name, err)
+		}
+	}
+	if err := l.addSegment(0); err != nil {
+		return err
+	}
+	if err := errors.Join(disk.SyncDir(l.path), disk.SyncDir(l.dir.path)); err != nil {
+		l.dir.pool.Poison(err)
+		return fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+	}
+	l.unsynced.names = false
+	l.write.untidy = false
+	return nil
+}
+
+func (l *Log) loaded() []*segment.Segment {
+	if list := l.segments.Load(); list != nil {
+		return *list
+	}
+	return nil
 }
 
 func (st *Store) newLog(d *directory, name, path string, cfg LogConfig) *Log {
@@ -69,7 +100,21 @@ func (st *Store) newLog(d *directory, name, path string, cfg LogConfig) *Log {
 	l.write.producers = producer.New(cfg.ProducerIDExpirationMs)
 	l.write.epochs = new(epoch.Cache)
 	l.write.snapshotAt = -1
+	l.write.rolled = st.opt.Clock.Now().UnixMilli()
 	return l
+}
+
+// Adopt gives a log that has no id, one that was made elsewhere, the id its
+// owner knows it by; durable when it returns.
+func (l *Log) Adopt(id ID) error {
+	if l.id != (ID{}) || id == (ID{}) {
+		return nil
+	}
+	if err := writeID(l.store.opt.FS, l.path, id); err != nil {
+		return fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+	}
+	l.id = id
+	return nil
 }
 
 // startFrom publishes start and end of a loaded log: everything in it is
@@ -84,6 +129,7 @@ func (l *Log) startFrom(start, end int64) {
 	l.unsynced.end = m
 	l.queue.Reset(end)
 	l.recovery.Store(end)
+	l.oldest.Store((*l.segments.Load())[0].Base())
 	l.write.producers.OnHighWatermark(end)
 	l.publishStable()
 }
@@ -139,15 +185,25 @@ func (st *Store) OpenLog(dir, name string, cfg LogConfig) (*Log, error) {
 	if err := d.begin(); err != nil {
 		return nil, err
 	}
+	if st.Log(name) != nil {
+		return nil, fmt.Errorf("log %s: %w", name, ErrExists)
+	}
 	path := filepath.Join(d.path, name)
 	l := st.newLog(d, name, path, cfg)
-	if l.id, err = readID(st.opt.FS, path); err != nil {
-		return nil, fmt.Errorf("log %s: %w", name, err)
+	if l.id, err = readID(st.opt.FS, path); err == nil {
+		err = l.load()
+	} else {
+		err = fmt.Errorf("log %s: %w", name, err)
 	}
-	if err := l.load(); err != nil {
-		return nil, err
+	if err == nil {
+		err = st.add(l)
 	}
-	if err := st.add(l); err != nil {
+	if err != nil {
+		// A refused log must be checked again, however cleanly the others stop.
+		d.refused.Store(true)
+		for _, s := range l.loaded() {
+			s.Retire(nil)
+		}
 		return nil, err
 	}
 	st.jobs.start()
@@ -164,7 +220,10 @@ func (l *Log) load() error {
 	if err := l.loadEpochs(); err != nil {
 		return err
 	}
-	recovery := l.dir.recoveryPoints[l.name]
+	recovery, start := l.dir.offsets(l.name)
+	if files.logs, err = l.dropBelow(files.logs, start); err != nil {
+		return fmt.Errorf("log %s: %w", l.name, err)
+	}
 	var list []*segment.Segment
 	for _, f := range files.logs {
 		s, err := segment.Open(l.path, f.base, f.size, l.segmentOptions())
@@ -173,7 +232,6 @@ func (l *Log) load() error {
 		}
 		list = append(list, s)
 	}
-	start := l.dir.starts[l.name]
 	if len(list) == 0 {
 		if err := l.addSegment(start); err != nil {
 			return err
@@ -185,19 +243,22 @@ func (l *Log) load() error {
 
 	end, known := int64(0), false
 	if l.dir.clean {
-		if end, known, err = l.cleanEnd(list); err != nil {
+		if end, known, err = l.cleanEnd(list, recovery); err != nil {
 			return err
 		}
 	}
 	if known {
-		err = l.loadProducers(files.snapshots, start, end)
+		err = l.loadProducers(files.snapshots, end)
 	} else {
-		end, err = l.recover(files.snapshots, start, recovery)
+		l.write.untidy = true
+		end, err = l.recover(files.snapshots, recovery)
 	}
 	if err != nil {
 		return err
 	}
-	list = *l.segments.Load()
+	if err := l.rebuildEpochs(); err != nil {
+		return err
+	}
 	if end < start {
 		// Everything that is left lies below the start the clients were told:
 		// the log goes on, empty, at its start.
@@ -213,7 +274,16 @@ func (l *Log) load() error {
 			return err
 		}
 	}
+	l.write.strays = files.snapshots
 	l.startFrom(start, end)
+	if !known {
+		// Indexes and snapshots are not synced yet: the next checkpoint does
+		// that, and raises the recovery point. Nor need the names be of files
+		// that a killed process had just made.
+		l.unsynced.names = true
+		l.recovery.Store(min(recovery, end))
+		l.sinceRecovery.Store(max(l.Size(), 1))
+	}
 	return nil
 }
 
@@ -273,6 +343,24 @@ func (l *Log) inventory() (inventory, error) {
 	sort.Slice(inv.logs, func(i, j int) bool { return inv.logs[i].base < inv.logs[j].base })
 	sort.Slice(inv.snapshots, func(i, j int) bool { return inv.snapshots[i] < inv.snapshots[j] })
 	return inv, nil
+}
+
+// dropBelow removes the segments that lie wholly below the start: a crash while
+// they were being deleted may have left any of them, with holes in between.
+func (l *Log) dropBelow(logs []foundLog, start int64) ([]foundLog, error) {
+	if len(logs) < 2 || logs[1].base > start {
+		return logs, nil
+	}
+	disk := l.store.opt.FS
+	for len(logs) > 1 && logs[1].base <= start {
+		for _, kind := range []string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix} {
+			if err := disk.Remove(segment.FileName(l.path, logs[0].base, kind)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+		logs = logs[1:]
+	}
+	return logs, disk.SyncDir(l.path)
 }
 
 // finishSwaps completes or undoes an interrupted cleaning, by the protocol of
@@ -341,13 +429,28 @@ func (l *Log) finishSwaps() error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for _, name := range whole {
-		to := strings.TrimSuffix(name, segment.SwapSuffix)
-		if err := disk.Rename(filepath.Join(l.path, name), filepath.Join(l.path, to)); err != nil {
+	// Each step is durable before the next: the old segments go before a new
+	// one appears, and a .log takes its name before its indexes do, so that
+	// after a crash here the range to replace, which .log.swap files say, never
+	// has new indexes in it.
+	if err := disk.SyncDir(l.path); err != nil {
+		return err
+	}
+	for _, logs := range []bool{true, false} {
+		for _, name := range whole {
+			to := strings.TrimSuffix(name, segment.SwapSuffix)
+			if strings.HasSuffix(to, segment.LogSuffix) != logs {
+				continue
+			}
+			if err := disk.Rename(filepath.Join(l.path, name), filepath.Join(l.path, to)); err != nil {
+				return err
+			}
+		}
+		if err := disk.SyncDir(l.path); err != nil {
 			return err
 		}
 	}
-	return disk.SyncDir(l.path)
+	return nil
 }
 
 // swapEnd finds the offset behind the last batch of a .log.swap file.
@@ -381,17 +484,46 @@ func (l *Log) loadEpochs() error {
 		// It can be made again from the batches, so it must not keep a log
 		// from opening; the unreadable one is kept for whoever asks why.
 		l.store.opt.Logger.Error("leader epochs cannot be read and are rebuilt from the batches", "file", name, "error", err)
-		l.dir.clean = false
-		return l.store.opt.FS.Rename(name, name+segment.TornSuffix)
+		kept, err := l.freeName(name + segment.TornSuffix)
+		if err != nil {
+			return err
+		}
+		return l.store.opt.FS.Rename(name, kept)
 	}
 	l.write.epochs = cache
 	return nil
 }
 
+// rebuildEpochs finds the leader epochs of a log that has records and no
+// leader-epoch-checkpoint, or an unreadable one, from the batch headers.
+func (l *Log) rebuildEpochs() error {
+	if l.write.epochs.Latest() >= 0 {
+		return nil
+	}
+	changed := false
+	for _, s := range *l.segments.Load() {
+		err := s.Headers(func(h segment.Header) {
+			if h.LeaderEpoch > l.write.epochs.Latest() {
+				changed = l.write.epochs.Assign(h.LeaderEpoch, h.BaseOffset) || changed
+			}
+		})
+		if err != nil {
+			return l.storage(err)
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return l.storeEpochs()
+}
+
 // cleanEnd finds the end of a cleanly closed log from the tail of its last
 // segment. known is false when the tail is not as a clean stop leaves it: the
 // log is then checked like after a crash.
-func (l *Log) cleanEnd(list []*segment.Segment) (end int64, known bool, err error) {
+//
+// A log that ends before its recovery point has lost records while nobody
+// looked: a CorruptError.
+func (l *Log) cleanEnd(list []*segment.Segment, point int64) (end int64, known bool, err error) {
 	last := list[len(list)-1]
 	if !last.HasIndex() {
 		return 0, false, nil
@@ -402,13 +534,17 @@ func (l *Log) cleanEnd(list []*segment.Segment) (end int64, known bool, err erro
 		l.store.opt.Logger.Error("a cleanly closed log does not end with a batch; checking it", "log", l.name, "damage", damage)
 		return 0, false, nil
 	}
+	if err == nil && end < point {
+		return 0, false, &CorruptError{Log: l.name, Damage: l.tooShort(last, end, point), RecoveryPoint: point, Offset: end}
+	}
 	return end, err == nil, err
 }
 
 // producersAt loads the newest readable snapshot at or below offset and
-// returns where replay has to begin. A snapshot that cannot be read is left
-// alone and the next older one taken.
-func (l *Log) producersAt(snapshots []int64, start, offset int64) int64 {
+// returns where replay has to begin; first is the offset of the first segment.
+// Records below the log's start count too, as long as they are there. A
+// snapshot that cannot be read is left alone and the next older one taken.
+func (l *Log) producersAt(snapshots []int64, first, offset int64) int64 {
 	now := l.store.opt.Clock.Now().UnixMilli()
 	for i := len(snapshots) - 1; i >= 0; i-- {
 		at := snapshots[i]
@@ -420,18 +556,18 @@ func (l *Log) producersAt(snapshots []int64, start, offset int64) int64 {
 		if err == nil {
 			if err = l.write.producers.Decode(data, now); err == nil {
 				l.write.snapshotAt = at
-				return max(at, start)
+				return max(at, first)
 			}
 		}
 		l.store.opt.Logger.Warn("a producer snapshot cannot be read; an older one is used", "file", name, "error", err)
 		l.write.producers = producer.New(l.config.Load().ProducerIDExpirationMs)
 	}
-	return start
+	return first
 }
 
 // loadProducers restores producer state at end from snapshot and batches.
-func (l *Log) loadProducers(snapshots []int64, start, end int64) error {
-	from := l.producersAt(snapshots, start, end)
+func (l *Log) loadProducers(snapshots []int64, end int64) error {
+	from := l.producersAt(snapshots, (*l.segments.Load())[0].Base(), end)
 	if err := l.replayProducers(from, end); err != nil {
 		return err
 	}
@@ -445,7 +581,7 @@ func (l *Log) replayProducers(from, to int64) error {
 		if s.Base() >= to || i+1 < len(list) && list[i+1].Base() <= from {
 			continue
 		}
-		err := s.Replay(from, func(b batch.Batch, h segment.Header) error {
+		err := s.Replay(from, to, func(b batch.Batch, h segment.Header) error {
 			if h.Magic == 2 && h.LastOffset >= from && h.BaseOffset < to && b.HasProducerID() {
 				l.write.producers.Apply(b, now)
 			}
@@ -480,7 +616,7 @@ func (l *Log) reloadProducers(end int64) error {
 	}
 	l.write.producers = producer.New(l.config.Load().ProducerIDExpirationMs)
 	l.write.snapshotAt = -1
-	return l.loadProducers(snapshots, l.startAt.Load(), end)
+	return l.loadProducers(snapshots, end)
 }
 
 // restartAt sets every segment aside and begins an empty one at start.
@@ -503,26 +639,29 @@ func (l *Log) restartAt(start int64) error {
 
 // close makes the log durable and leaves its files as a clean stop does.
 func (l *Log) close() error {
+	l.write.Lock()
+	if l.write.closed {
+		l.write.Unlock()
+		return nil
+	}
+	l.write.closed = true
+	l.write.Unlock()
+	// Nothing is appended any more; what was is synced before files are let go.
 	if err := l.Flush(); err != nil {
 		return fmt.Errorf("log %s: %w", l.name, err)
 	}
 	l.write.Lock()
 	defer l.write.Unlock()
-	if l.write.closed {
-		return nil
-	}
-	l.write.closed = true
 	var errs []error
 	end := l.endAt.Load()
 	// A log that was not touched since it was opened is as its last owner left it.
-	if l.sinceRecovery.Load() > 0 || l.recovered() {
+	if l.sinceRecovery.Load() > 0 || l.write.untidy {
 		seg := l.active()
 		errs = append(errs, seg.Seal(), seg.SyncIndexes(), l.syncRolled(end))
 		if end > l.startAt.Load() || l.write.snapshotAt >= 0 {
-			previous := l.write.snapshotAt
-			errs = append(errs, l.writeSnapshot(end, true))
-			l.dropSnapshot(previous, end)
+			errs = append(errs, l.writeSnapshot(end))
 		}
+		errs = append(errs, l.store.opt.FS.SyncDir(l.path))
 	}
 	if errors.Join(errs...) == nil {
 		l.recovery.Store(end)
@@ -535,6 +674,3 @@ func (l *Log) close() error {
 	}
 	return nil
 }
-
-// recovered says that opening the log rebuilt files.
-func (l *Log) recovered() bool { return !l.dir.clean }

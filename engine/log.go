@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/gregor-broker/gregor/engine/batch"
-	"github.com/gregor-broker/gregor/engine/codec"
 	"github.com/gregor-broker/gregor/engine/commit"
 	"github.com/gregor-broker/gregor/engine/epoch"
 	"github.com/gregor-broker/gregor/engine/producer"
@@ -46,13 +45,27 @@ type Log struct {
 		producers *producer.Table
 		epochs    *epoch.Cache
 		// unflushed counts messages since the last sync of a relaxed log.
-		unflushed     int64
-		flushDue      int64 // ms; zero when nothing waits for flush.ms
-		snapshotAt    int64 // offset of the newest snapshot file
-		jitter        int64 // this log's share of segment.jitter.ms
-		lastAppend    int64 // LogAppendTime never goes back
-		lastHighStore int64
+		unflushed  int64
+		flushDue   int64 // ms; zero when nothing waits for flush.ms
+		snapshotAt int64 // offset of the newest snapshot file
+		jitter     int64 // this log's share of segment.jitter.ms
+		rolled     int64 // ms; when the active segment was made or opened
+		lastAppend int64 // LogAppendTime never goes back
+		// strays are snapshots that are no segment's; the newest checkpoint's is
+		// one. Older ones go when the recovery point has moved on.
+		strays []int64
+		// untidy says that close has files to put in order although nothing
+		// was appended.
+		untidy bool
+		cuts   int // truncations, so that a checkpoint notices one
 	}
+
+	// syncing is held during a sync, and by a truncation: what a sync that began
+	// before publishes would be more than there is after it.
+	syncing sync.Mutex
+	// oldest is the base of the first segment for certain: removals of earlier
+	// ones are durable.
+	oldest atomic.Int64
 
 	// unsynced is what the next sync has to cover: written by appenders after
 	// the write lock published their bytes, taken by the sync worker.
@@ -99,7 +112,12 @@ func (l *Log) High() int64 { return l.visible.Load().offset }
 
 // Stable is the last stable offset: High, or less while a transaction below
 // it is open.
-func (l *Log) Stable() int64 { return min(l.stableAt.Load(), l.High()) }
+func (l *Log) Stable() int64 {
+	// In this order: a transaction that opens in between and becomes visible
+	// must not be taken for stable.
+	high := l.High()
+	return min(high, l.stableAt.Load())
+}
 
 // Size is the number of bytes of all segments.
 func (l *Log) Size() int64 {
@@ -207,8 +225,11 @@ func (l *Log) Append(p []byte, o AppendOptions, w Waiter) (Appended, error) {
 			}
 			// A wrong maximum would mislead the time index for ever; the
 			// broker corrects it as Kafka's LogValidator does.
-			if !o.LogAppendTime && sum.MaxTimestamp != b.MaxTimestamp() && b.Codec() == codec.None {
+			if !o.LogAppendTime && sum.MaxTimestamp != b.MaxTimestamp() && sum.Records == int(b.RecordCount()) {
 				b.SetMaxTimestamp(sum.MaxTimestamp)
+			}
+			if r := o.Rules; r.CheckTimestamps && b.MaxTimestamp() > r.MaxTimestamp {
+				return Appended{}, fmt.Errorf("%w: maximum %d, at most %d", batch.ErrTimestamp, b.MaxTimestamp(), r.MaxTimestamp)
 			}
 		}
 		rest = next
@@ -307,13 +328,16 @@ func (l *Log) takeIn(b batch.Batch, now int64) error {
 	}
 	end := b.NextOffset()
 	l.endAt.Store(end)
+	// Before the new end is published: a sync under way must not raise the
+	// high watermark over a transaction that does not count as open yet, nor
+	// over an abort that is not in the index.
+	var unindexed error
 	if b.HasProducerID() {
-		if done := l.write.producers.Apply(b, now); done != nil {
-			if err := l.completed(seg, done); err != nil {
-				return err
-			}
-		}
+		done := l.write.producers.Apply(b, now)
 		l.publishStable()
+		if done != nil {
+			unindexed = l.completed(seg, done)
+		}
 	}
 	l.unsynced.Lock()
 	l.unsynced.end = mark{end, seg.Base(), seg.Size(), l.unsynced.end.total + int64(len(b))}
@@ -324,6 +348,11 @@ func (l *Log) takeIn(b batch.Batch, now int64) error {
 	l.write.unflushed += int64(b.LastOffsetDelta()) + 1
 	l.sinceRecovery.Add(int64(len(b)))
 	l.dir.appended(int64(len(b)))
+	// The marker is in the log. That its index entry has to wait for space is
+	// no failure of the append; the next one or a checkpoint writes it.
+	if unindexed != nil && !isNoSpace(unindexed) {
+		return l.writeFailed(unindexed)
+	}
 	return nil
 }
 
@@ -345,6 +374,7 @@ func (l *Log) completed(seg *segment.Segment, done *producer.CompletedTxn) error
 // them, and all is well when space returns. Anything else ends the directory,
 // as a failed sync does.
 func (l *Log) writeFailed(err error) error {
+	l.write.untidy = true
 	if !isNoSpace(err) {
 		l.dir.pool.Poison(err)
 	}
@@ -356,10 +386,16 @@ func (l *Log) noteEpoch(e int32, start int64) error {
 	if e < 0 || e == l.write.epochs.Latest() {
 		return nil
 	}
+	// Known only once it is stored: the next attempt must store it again.
+	before := l.write.epochs.Clone()
 	if !l.write.epochs.Assign(e, start) {
 		return nil
 	}
-	return l.storeEpochs()
+	if err := l.storeEpochs(); err != nil {
+		l.write.epochs = before
+		return err
+	}
+	return nil
 }
 
 // relaxedFlushDueLocked says whether flush.messages asks for a sync now, and
@@ -380,6 +416,8 @@ func (l *Log) relaxedFlushDueLocked() bool {
 // Sync is called by the sync worker: everything appended before the call is
 // durable when it returns. Not for other callers; see Flush.
 func (l *Log) Sync() (int64, error) {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
 	l.unsynced.Lock()
 	end := l.unsynced.end
 	var few [4]*segment.Segment
@@ -424,9 +462,7 @@ func (l *Log) Sync() (int64, error) {
 			break
 		}
 	}
-	if !l.config.Load().relaxed() {
-		l.raise(end)
-	}
+	l.raise(end)
 	return end.offset, nil
 }
 
@@ -484,8 +520,11 @@ func (l *Log) publishStable() {
 
 // Flush makes everything appended so far durable and waits for it.
 func (l *Log) Flush() error {
+	l.unsynced.Lock()
+	end := l.unsynced.end.offset
+	l.unsynced.Unlock()
 	done := make(waitChannel, 1)
-	l.queue.Enqueue(l.endAt.Load(), done)
+	l.queue.Enqueue(end, done)
 	return <-done
 }
 

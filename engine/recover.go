@@ -14,13 +14,22 @@ import (
 // are rebuilt from there, and the first torn write ends the log. What is kept
 // is synced before anybody may read it: after a killed process it may be in
 // the page cache only.
-func (l *Log) recover(snapshots []int64, start, recovery int64) (end int64, err error) {
+//
+// Before anything is changed, what lies below the recovery point is verified:
+// damage there is a CorruptError.
+func (l *Log) recover(snapshots []int64, recovery int64) (end int64, err error) {
 	list := *l.segments.Load()
 	first := len(list) - 1
 	for first > 0 && list[first].Base() > recovery {
 		first--
 	}
-	r := &recoveryRun{log: l, snapshots: snapshots, start: start, point: recovery, now: l.store.opt.Clock.Now().UnixMilli()}
+	r := &recoveryRun{log: l, snapshots: snapshots, start: list[0].Base(), point: recovery, now: l.store.opt.Clock.Now().UnixMilli()}
+	for r.foreign < len(list) && !list[r.foreign].HasIndex() {
+		r.foreign++
+	}
+	if err := r.verify(list, first); err != nil {
+		return 0, err
+	}
 	for i := first; i < len(list); i++ {
 		done, err := r.segment(list, i, i == first)
 		if err != nil {
@@ -36,22 +45,35 @@ func (l *Log) recover(snapshots []int64, start, recovery int64) (end int64, err 
 		}
 	}
 	// Snapshots above the end describe records that are gone.
+	removed := false
 	for _, at := range snapshots {
 		if at > r.end {
+			removed = true
 			name := segment.FileName(l.path, at, segment.SnapshotSuffix)
 			if err := l.store.opt.FS.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return 0, fmt.Errorf("log %s: %w", l.name, err)
 			}
 		}
 	}
-	if r.end > recovery {
+	if r.end > recovery || removed {
 		for _, s := range (*l.segments.Load())[first:] {
 			if err := s.Sync(); err != nil {
-				return 0, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+				l.dir.pool.Poison(err)
+				return 0, l.storage(err)
 			}
 		}
 		if err := l.store.opt.FS.SyncDir(l.path); err != nil {
-			return 0, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+			l.dir.pool.Poison(err)
+			return 0, l.storage(err)
+		}
+	}
+	if r.adopted {
+		// What was made elsewhere stays as it is; appends go to a segment of ours.
+		if err := l.addSegment(r.end); err != nil {
+			return 0, err
+		}
+		if err := l.store.opt.FS.SyncDir(l.path); err != nil {
+			return 0, l.storage(err)
 		}
 	}
 	return r.end, nil
@@ -60,7 +82,10 @@ func (l *Log) recover(snapshots []int64, start, recovery int64) (end int64, err 
 type recoveryRun struct {
 	log       *Log
 	snapshots []int64
-	start     int64
+	start     int64 // of the first segment
+	foreign   int   // segments at the head without an index: made elsewhere
+	adopted   bool  // the last segment was taken although its checksums do not hold
+	trust     segment.Trust
 	point     int64 // recovery point
 	now       int64
 	end       int64
@@ -71,27 +96,33 @@ type recoveryRun struct {
 // segment recovers list[i]; done says that the log ends here.
 func (r *recoveryRun) segment(list []*segment.Segment, i int, first bool) (done bool, err error) {
 	l, s := r.log, list[i]
-	foreign := !s.HasIndex()
-	position, from := int64(0), s.Base()
+	var trust segment.Trust
+	floor := s.Base()
 	if first {
-		if position, from, err = r.begin(s); err != nil {
+		if err := r.begin(s); err != nil {
 			return false, err
 		}
-	} else if _, err := s.TrustedPosition(0); err != nil {
-		return false, l.storage(err)
-	}
-	if err := s.KeepAbortedBelow(from); err != nil {
-		return false, l.storage(err)
-	}
-	floor := s.Base()
-	if !first {
+		trust = r.trust
+	} else {
 		floor = max(floor, r.end)
+		r.state = max(r.state, floor)
 	}
-	out, err := s.Recover(position, floor, foreign, r.visit)
+	if err := errors.Join(s.Rewind(trust), s.RecoverAborted(r.state)); err != nil {
+		return false, l.storage(err)
+	}
+	out, err := s.Recover(trust.Position, floor, i < r.foreign, r.visit)
 	if err != nil {
 		return false, l.storage(err)
 	}
-	r.end = out.End
+	err = s.StoreAborted()
+	if err == nil && first && trust.Position == 0 && r.point > s.Base() && !out.Adopted {
+		// The recovery point stands above entries that were made again.
+		err = s.SyncIndexes()
+	}
+	if err != nil {
+		return false, l.storage(err)
+	}
+	r.end, r.adopted = out.End, out.Adopted
 	if out.Damage == nil {
 		return false, nil
 	}
@@ -101,29 +132,64 @@ func (r *recoveryRun) segment(list []*segment.Segment, i int, first bool) (done 
 	return true, r.cut(list, i, out)
 }
 
-// begin finds where the first segment's check starts and loads the producer
-// state that belongs there.
-func (r *recoveryRun) begin(s *segment.Segment) (position, from int64, err error) {
-	l := r.log
-	if position, err = s.TrustedPosition(r.point); err != nil {
-		return 0, 0, l.storage(err)
+// verify checks the first segment up to the recovery point and changes nothing.
+func (r *recoveryRun) verify(list []*segment.Segment, first int) (err error) {
+	s := list[first]
+	if r.trust, err = s.Trusted(r.point); err != nil {
+		return r.log.storage(err)
 	}
-	from = s.Base()
-	if position > 0 {
-		h, err := s.HeaderAt(position)
+	if r.point <= s.Base() || first < r.foreign {
+		return nil
+	}
+	end, damage, err := s.Verify(r.trust, r.point)
+	if err != nil {
+		return r.log.storage(err)
+	}
+	if damage == nil && end < r.point && first == len(list)-1 {
+		// Only the cleaner leaves gaps, and never at the end of a log.
+		damage = r.log.tooShort(s, end, r.point)
+	}
+	if damage != nil {
+		return &CorruptError{Log: r.log.name, Damage: damage, RecoveryPoint: r.point, Offset: end}
+	}
+	return nil
+}
+
+// tooShort is the damage of a log that ends before its recovery point.
+func (l *Log) tooShort(s *segment.Segment, end, point int64) *segment.DamagedError {
+	return &segment.DamagedError{File: s.Name(), Position: s.Size(), Expected: fmt.Sprintf("records up to offset %d", point),
+		Found: fmt.Sprintf("the end of the log at offset %d", end)}
+}
+
+// begin loads the producer state that belongs to the start of the first
+// segment's check.
+func (r *recoveryRun) begin(s *segment.Segment) error {
+	l := r.log
+	known := max(r.point, s.Base())
+	intact, err := s.AbortedIntact()
+	if err != nil {
+		return l.storage(err)
+	}
+	if !intact {
+		// It is made again from the markers of the whole segment.
+		r.trust, known = segment.Trust{}, s.Base()
+	}
+	from := s.Base()
+	if r.trust.Position > 0 {
+		h, err := s.HeaderAt(r.trust.Position)
 		if err != nil {
-			return 0, 0, l.storage(err)
+			return l.storage(err)
 		}
 		from = h.BaseOffset
 	}
-	r.state = l.producersAt(r.snapshots, r.start, max(r.point, s.Base()))
+	r.state = l.producersAt(r.snapshots, r.start, known)
 	if r.state < from {
 		if err := l.replayProducers(r.state, from); err != nil {
-			return 0, 0, err
+			return err
 		}
 		r.state = from
 	}
-	return position, from, nil
+	return nil
 }
 
 // visit takes one intact batch into the rebuilt state.
@@ -197,7 +263,8 @@ func (r *recoveryRun) cut(list []*segment.Segment, i int, out segment.Recovered)
 	}
 	l.store.opt.Logger.Warn("cut a torn write that was never acknowledged", "log", l.name, "end", out.End,
 		"bytes", dropped, "damage", out.Damage, "kept", evidence)
-	return nil
+	// The scan may have taken a batch in that only its successor proved wrong.
+	return l.reloadProducers(out.End)
 }
 
 // keepEvidence copies the bytes from position on to a .torn file beside the

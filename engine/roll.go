@@ -27,11 +27,11 @@ func (l *Log) rollFor(b batch.Batch, now int64) (*segment.Segment, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrStorage, err)
 		}
-		// Records count by their own time, as in Kafka; without timestamps the
-		// wall clock decides.
+		// Records count by their own time; only a segment that begins without
+		// timestamps counts from when it was made.
 		at := b.MaxTimestamp()
-		if first < 0 || at < 0 {
-			first, at = l.lastRoll(), now
+		if first < 0 {
+			first, at = l.write.rolled, now
 		}
 		due = at-first > c.SegmentMs-l.write.jitter
 	}
@@ -44,23 +44,19 @@ func (l *Log) rollFor(b batch.Batch, now int64) (*segment.Segment, error) {
 	return l.active(), nil
 }
 
-func (l *Log) lastRoll() int64 {
-	ms, err := l.active().Modified()
-	if err != nil {
-		return l.store.opt.Clock.Now().UnixMilli()
-	}
-	return ms
-}
-
-// roll closes the active segment and begins one at base. The old segment's
-// bytes are synced by the next sync, before anything in the new one can be
-// acknowledged; a producer snapshot at base makes restarts short.
+// roll closes the active segment and begins one at base. The old segment is
+// synced first, name and all, so that only the last segment of a log can be
+// torn and no batch can survive a power cut that took one before it; a
+// producer snapshot at base makes restarts short.
 func (l *Log) roll(base int64) error {
 	old := l.active()
-	if err := old.Seal(); err != nil {
+	if err := errors.Join(old.Seal(), old.Sync()); err != nil {
 		return l.writeFailed(err)
 	}
-	if err := l.writeSnapshot(base, false); err != nil {
+	if err := l.writeSnapshot(base); err != nil {
+		return l.writeFailed(err)
+	}
+	if err := l.store.opt.FS.SyncDir(l.path); err != nil {
 		return l.writeFailed(err)
 	}
 	return l.addSegment(base)
@@ -75,6 +71,7 @@ func (l *Log) addSegment(base int64) error {
 	}
 	if c := l.config.Load(); c.Preallocate {
 		if err := seg.Allocate(c.SegmentBytes); err != nil {
+			seg.Retire(nil)
 			return l.writeFailed(err)
 		}
 	}
@@ -88,33 +85,38 @@ func (l *Log) addSegment(base int64) error {
 	if jitter := l.config.Load().SegmentJitterMs; jitter > 0 {
 		l.write.jitter = l.store.random(jitter)
 	}
+	l.write.untidy = true
+	l.write.rolled = l.store.opt.Clock.Now().UnixMilli()
 	l.unsynced.Lock()
 	l.unsynced.names = true
 	l.unsynced.Unlock()
 	return nil
 }
 
-// writeSnapshot writes NNN.snapshot, the producer state as of offset. With
-// sync it is durable; without, a torn one is found by its checksum and the
-// next older is used.
-func (l *Log) writeSnapshot(offset int64, sync bool) error {
+// writeSnapshot writes NNN.snapshot, the producer state as of offset, which is
+// the log's end; it is durable after the next SyncDir of the log. One that
+// stands there already is of the same records and stays: writing over it
+// could lose it, and with it what retention has taken from the log.
+func (l *Log) writeSnapshot(offset int64) error {
 	name := segment.FileName(l.path, offset, segment.SnapshotSuffix)
-	data := l.write.producers.Encode(nil)
-	if sync {
-		if err := vfs.WriteFileAtomic(l.store.opt.FS, name, data); err != nil {
-			return err
-		}
-	} else {
-		f, err := l.store.opt.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
-		if err != nil {
-			return err
-		}
-		_, err = f.WriteAt(data, 0)
-		if err = errors.Join(err, f.Close()); err != nil {
+	if l.write.snapshotAt == offset {
+		if err := l.store.syncFile(name); !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
+	f, err := l.store.opt.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(l.write.producers.Encode(nil), 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
 	l.write.snapshotAt = offset
+	l.write.strays = append(l.write.strays, offset)
 	return nil
 }
 
@@ -186,15 +188,26 @@ func (l *Log) DeleteRecordsBefore(offset int64) (int64, error) {
 	return offset, l.dropHead(func(s *segment.Segment, next int64) bool { return next <= offset }, "log start offset moved")
 }
 
-// raiseStart publishes a new start and makes it durable before any file goes:
-// after a crash in between, the start is still what clients were told.
+// raiseStart makes a new start durable, publishes it, and only then may a file
+// go: after a crash in between, the start is still what clients were told.
 func (l *Log) raiseStart(offset int64) error {
+	if err := l.dir.storeStarts(l, offset); err != nil {
+		return l.writeFailed(err)
+	}
 	l.startAt.Store(offset)
-	l.write.epochs.TruncateFromStart(offset)
-	if err := l.storeEpochs(); err != nil {
+	return l.trimEpochs(offset)
+}
+
+// trimEpochs drops what the epochs say of offsets below the start. A full disk
+// may keep it: it is of no harm there.
+func (l *Log) trimEpochs(start int64) error {
+	if !l.write.epochs.TruncateFromStart(start) {
+		return nil
+	}
+	if err := l.storeEpochs(); err != nil && !isNoSpace(err) {
 		return err
 	}
-	return l.dir.storeStarts()
+	return nil
 }
 
 // dropHead retires leading segments for which gone says so; never the active
@@ -215,26 +228,25 @@ func (l *Log) retireHead(n int, why string) error {
 	if n == 0 {
 		return nil
 	}
+	// What stays, a segment and a snapshot that were just made among it, is
+	// durable before anything goes.
+	if err := l.store.opt.FS.SyncDir(l.path); err != nil {
+		return l.writeFailed(err)
+	}
 	list := *l.segments.Load()
 	rest := append([]*segment.Segment(nil), list[n:]...)
 	l.segments.Store(&rest)
-	first := rest[0].Base()
-	if l.startAt.Load() < first {
-		l.startAt.Store(first)
-		l.write.epochs.TruncateFromStart(first)
-		if err := l.storeEpochs(); err != nil {
-			return err
-		}
-	}
 	var errs []error
 	for _, s := range list[:n] {
 		l.store.opt.Logger.Info("segment deleted", "log", l.name, "base", s.Base(), "bytes", s.Size(), "why", why)
 		errs = append(errs, l.retire(s))
 	}
-	if err := l.store.opt.FS.SyncDir(l.path); err != nil {
-		errs = append(errs, err)
+	errs = append(errs, l.store.opt.FS.SyncDir(l.path))
+	if err := errors.Join(errs...); err != nil {
+		return l.writeFailed(err)
 	}
-	return errors.Join(errs...)
+	l.oldest.Store(rest[0].Base())
+	return nil
 }
 
 func (l *Log) retire(s *segment.Segment) error {
@@ -277,10 +289,34 @@ func (l *Log) Truncate(offset int64) error {
 	if offset < l.startAt.Load() {
 		return &RangeError{offset, l.startAt.Load(), l.endAt.Load()}
 	}
+	if err := l.dir.failed(); err != nil {
+		return err
+	}
+	// A recovery point above the end would look like lost records.
+	l.write.cuts++
+	if point, _ := l.dir.offsets(l.name); offset < max(point, l.recovery.Load()) {
+		l.recovery.Store(min(l.recovery.Load(), l.cutOffset(offset)))
+		if err := l.dir.storeRecoveryPoints(); err != nil {
+			return l.writeFailed(err)
+		}
+	}
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
 	if err := l.truncateLocked(offset); err != nil {
 		return l.writeFailed(err)
 	}
 	return nil
+}
+
+// cutOffset is where the log will end when it is cut at offset: in front of
+// the batch that holds it.
+func (l *Log) cutOffset(offset int64) int64 {
+	for _, s := range *l.segments.Load() {
+		if h, err := s.Locate(offset); err == nil {
+			return min(offset, h.BaseOffset)
+		}
+	}
+	return offset
 }
 
 func (l *Log) truncateLocked(offset int64) error {
@@ -292,8 +328,12 @@ func (l *Log) truncateLocked(offset int64) error {
 	var errs []error
 	rest := append([]*segment.Segment(nil), list[:keep]...)
 	l.segments.Store(&rest)
-	for _, s := range list[keep:] {
-		errs = append(errs, l.retire(s))
+	// From the end on, each durably gone before what stands in front of it is
+	// touched: a crash in between must leave no hole.
+	for i := len(list) - 1; i >= keep; i-- {
+		if err := errors.Join(l.retire(list[i]), l.store.opt.FS.SyncDir(l.path)); err != nil {
+			return err
+		}
 	}
 	seg := rest[keep-1]
 	size := seg.Size()
@@ -322,6 +362,8 @@ func (l *Log) truncateLocked(offset int64) error {
 		errs = append(errs, l.storeEpochs())
 	}
 	errs = append(errs, l.reloadProducers(end), l.store.opt.FS.SyncDir(l.path))
+	l.write.untidy = true
+	l.write.producers.OnHighWatermark(end)
 	l.publishStable()
 	return errors.Join(errs...)
 }

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +44,8 @@ type Store struct {
 	cache *hotReads
 	jobs  *jobs
 
+	random func(n int64) int64 // in [0, n]
+
 	mu     sync.RWMutex
 	logs   map[string]*Log
 	closed bool
@@ -53,15 +58,23 @@ type directory struct {
 	lock  io.Closer
 	pool  *commit.Pool
 
-	clean          bool
-	previousEpoch  int64
-	begun          sync.Once
-	beginErr       error
-	recoveryPoints map[string]int64
-	starts         map[string]int64
+	clean         bool
+	previousEpoch int64
+	begun         sync.Once
+	beginErr      error
+	refused       atomic.Bool // a log could not be opened
 
 	appendedBytes atomic.Int64 // since the last checkpoint of recovery points
-	checkpoints   sync.Mutex   // one writer of the checkpoint files at a time
+	checkpointing sync.Mutex   // one checkpoint at a time; taken before a log's append lock
+
+	// files guards the checkpoint files, one writer at a time, and what they
+	// said when the directory was opened: that stays true of every log that is
+	// not open. Taken after a log's append lock.
+	files struct {
+		sync.Mutex
+		recoveryPoints map[string]int64
+		starts         map[string]int64
+	}
 }
 
 // DirInfo describes a data directory as Open found it.
@@ -83,7 +96,8 @@ type DirInfo struct {
 // A locked directory is an error that satisfies errors.Is(err, vfs.ErrLocked).
 func Open(opt Options) (*Store, error) {
 	opt = opt.withDefaults()
-	st := &Store{opt: opt, logs: map[string]*Log{}, cache: newHotReads(opt.CacheBytes)}
+	st := &Store{opt: opt, logs: map[string]*Log{}, cache: newHotReads(opt.CacheBytes),
+		random: func(n int64) int64 { return rand.Int64N(n + 1) }}
 	st.jobs = newJobs(st)
 	for _, path := range opt.Dirs {
 		d, err := st.openDirectory(path)
@@ -137,11 +151,36 @@ func (d *directory) readState() error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if d.recoveryPoints, err = d.readOffsets(recoveryFile); err != nil {
+	if d.files.recoveryPoints, err = d.readOffsets(recoveryFile); err != nil {
 		return err
 	}
-	d.starts, err = d.readOffsets(startFile)
+	d.files.starts, err = d.readOffsets(startFile)
 	return err
+}
+
+// offsets is what the checkpoint files last said of a log: zero for nothing.
+func (d *directory) offsets(name string) (recovery, start int64) {
+	d.files.Lock()
+	defer d.files.Unlock()
+	return d.files.recoveryPoints[name], d.files.starts[name]
+}
+
+// forget takes a log that is no more out of the checkpoint files.
+func (d *directory) forget(name string) error {
+	d.files.Lock()
+	_, point := d.files.recoveryPoints[name]
+	_, start := d.files.starts[name]
+	delete(d.files.recoveryPoints, name)
+	delete(d.files.starts, name)
+	d.files.Unlock()
+	var errs []error
+	if point {
+		errs = append(errs, d.storeRecoveryPoints())
+	}
+	if start {
+		errs = append(errs, d.storeStarts(nil, 0))
+	}
+	return errors.Join(errs...)
 }
 
 // readOffsets reads an offset checkpoint. One that does not parse is set
@@ -175,8 +214,10 @@ func (d *directory) begin() error {
 	d.begun.Do(func() {
 		err := d.store.opt.FS.Remove(filepath.Join(d.path, cleanFile))
 		if errors.Is(err, fs.ErrNotExist) {
-			return
+			err = nil
 		}
+		// Also where there is no marker: names that a killed process had not
+		// synced must not lie under what is acknowledged from now on.
 		d.beginErr = errors.Join(err, d.store.opt.FS.SyncDir(d.path))
 	})
 	return d.beginErr
@@ -252,7 +293,7 @@ func (st *Store) Log(name string) *Log {
 	return st.logs[name]
 }
 
-// Logs returns the open logs in no order.
+// Logs returns the open logs by name.
 func (st *Store) Logs() []*Log {
 	st.mu.RLock()
 	defer st.mu.RUnlock()
@@ -260,6 +301,7 @@ func (st *Store) Logs() []*Log {
 	for _, l := range st.logs {
 		out = append(out, l)
 	}
+	slices.SortFunc(out, func(a, b *Log) int { return strings.Compare(a.name, b.name) })
 	return out
 }
 
@@ -288,21 +330,30 @@ func (st *Store) Failed(dir string) error {
 	return d.failed()
 }
 
-func (st *Store) random(n int64) int64 { return rand.Int64N(n + 1) }
-
-// storeOffsets writes one checkpoint file from the open logs of d.
-func (d *directory) storeOffsets(name string, value func(*Log) (int64, bool)) error {
-	var entries []checkpoint.Entry
+// storeOffsets writes one checkpoint file. known is what the file says of logs
+// that are not open, and is brought up to date; value says what it is to say of
+// an open one, ok being false for nothing. The caller holds d.files.
+func (d *directory) storeOffsets(name string, known map[string]int64, value func(*Log) (offset int64, ok bool)) error {
+	offsets := make(map[string]int64, len(known))
+	maps.Copy(offsets, known)
 	for _, l := range d.store.Logs() {
 		if l.dir != d || l.name == metadataDirectory {
 			continue
 		}
 		if v, ok := value(l); ok {
-			i := strings.LastIndexByte(l.name, '-')
-			var p int32
-			fmt.Sscanf(l.name[i+1:], "%d", &p)
-			entries = append(entries, checkpoint.Entry{Topic: l.name[:i], Partition: p, Offset: v})
+			offsets[l.name] = v
+		} else {
+			delete(offsets, l.name)
 		}
+	}
+	entries := make([]checkpoint.Entry, 0, len(offsets))
+	for log, offset := range offsets {
+		i := strings.LastIndexByte(log, '-')
+		p, err := strconv.ParseInt(log[i+1:], 10, 32)
+		if err != nil {
+			return fmt.Errorf("log %s: its partition is no number: %w", log, err)
+		}
+		entries = append(entries, checkpoint.Entry{Topic: log[:i], Partition: int32(p), Offset: offset})
 	}
 	sort.Slice(entries, func(i, j int) bool {
 		if entries[i].Topic != entries[j].Topic {
@@ -310,26 +361,38 @@ func (d *directory) storeOffsets(name string, value func(*Log) (int64, bool)) er
 		}
 		return entries[i].Partition < entries[j].Partition
 	})
-	return vfs.WriteFileAtomic(d.store.opt.FS, filepath.Join(d.path, name), checkpoint.Encode(entries))
+	err := vfs.WriteFileAtomic(d.store.opt.FS, filepath.Join(d.path, name), checkpoint.Encode(entries))
+	if err == nil && known != nil {
+		clear(known)
+		maps.Copy(known, offsets)
+	}
+	return err
 }
 
 func (d *directory) storeRecoveryPoints() error {
-	return d.storeOffsets(recoveryFile, func(l *Log) (int64, bool) { return l.recovery.Load(), true })
+	d.files.Lock()
+	defer d.files.Unlock()
+	return d.storeOffsets(recoveryFile, d.files.recoveryPoints, func(l *Log) (int64, bool) { return l.recovery.Load(), true })
 }
 
 // storeStarts writes the start offsets that are not the base of a log's first
-// segment, as Kafka does.
-func (d *directory) storeStarts() error {
-	d.checkpoints.Lock()
-	defer d.checkpoints.Unlock()
-	return d.storeOffsets(startFile, func(l *Log) (int64, bool) {
+// segment, as Kafka does; raised, if not nil, is about to get the start raisedTo.
+func (d *directory) storeStarts(raised *Log, raisedTo int64) error {
+	d.files.Lock()
+	defer d.files.Unlock()
+	return d.storeOffsets(startFile, d.files.starts, func(l *Log) (int64, bool) {
 		start := l.startAt.Load()
-		return start, start > (*l.segments.Load())[0].Base()
+		if l == raised {
+			start = max(start, raisedTo)
+		}
+		return start, start > l.oldest.Load()
 	})
 }
 
 func (d *directory) storeHighs() error {
-	return d.storeOffsets(highFile, func(l *Log) (int64, bool) { return l.High(), true })
+	d.files.Lock()
+	defer d.files.Unlock()
+	return d.storeOffsets(highFile, nil, func(l *Log) (int64, bool) { return l.High(), true })
 }
 
 // Close stops background work, syncs every log, leaves indexes, snapshots and
@@ -364,22 +427,41 @@ func (d *directory) close(brokerEpoch int64) error {
 	if err := d.failed(); err != nil {
 		errs = append(errs, err)
 	}
-	d.checkpoints.Lock()
-	defer d.checkpoints.Unlock()
-	if len(errs) > 0 && errors.Join(errs...) != nil {
+	if errors.Join(errs...) != nil {
 		return errors.Join(append(errs, d.lock.Close())...)
 	}
-	if d.begin() == nil {
-		errs = append(errs, d.storeRecoveryPoints(), d.storeHighs(), d.storeOffsets(startFile, func(l *Log) (int64, bool) {
-			start := l.startAt.Load()
-			return start, start > (*l.segments.Load())[0].Base()
-		}))
-	}
+	errs = append(errs, d.begin())
 	if errors.Join(errs...) == nil {
+		errs = append(errs, d.storeRecoveryPoints(), d.storeHighs(), d.storeStarts(nil, 0))
+	}
+	whole, err := d.whole()
+	errs = append(errs, err)
+	if errors.Join(errs...) == nil && whole {
 		marker := fmt.Sprintf(`{"version":0,"brokerEpoch":%d}`, brokerEpoch)
 		errs = append(errs, vfs.WriteFileAtomic(d.store.opt.FS, filepath.Join(d.path, cleanFile), []byte(marker)))
 	}
 	return errors.Join(append(errs, d.lock.Close())...)
+}
+
+// whole says whether the clean marker may be written: it vouches for every log
+// of the directory, and one that was refused, or not opened after a crash, has
+// not been checked.
+func (d *directory) whole() (bool, error) {
+	if d.refused.Load() {
+		return false, nil
+	}
+	if d.clean {
+		return true, nil
+	}
+	entries, err := d.store.opt.FS.ReadDir(d.path)
+	for _, e := range entries {
+		if e.IsDir() && isLogName(e.Name()) {
+			if l := d.store.Log(e.Name()); l == nil || l.dir != d {
+				return false, nil
+			}
+		}
+	}
+	return true, err
 }
 
 // unlock gives the directories back untouched.
@@ -390,18 +472,24 @@ func (st *Store) unlock() {
 }
 
 // Abandon lets go of the directories without writing anything, as a crash
-// would; descriptors and mappings are given back. For a start that is refused
+// would; descriptors and mappings are given back. After Close it does nothing. For a start that is refused
 // after Open, and for tests.
 func (st *Store) Abandon() {
 	st.mu.Lock()
+	if st.closed {
+		st.mu.Unlock()
+		return
+	}
 	st.closed = true
 	st.mu.Unlock()
 	st.jobs.stop()
 	for _, l := range st.Logs() {
 		l.write.Lock()
-		l.write.closed = true
-		for _, s := range *l.segments.Load() {
-			s.Retire(nil)
+		if !l.write.closed {
+			l.write.closed = true
+			for _, s := range *l.segments.Load() {
+				s.Retire(nil)
+			}
 		}
 		l.write.Unlock()
 	}
@@ -411,6 +499,18 @@ func (st *Store) Abandon() {
 	st.unlock()
 }
 
+// isNoSpace says that a write was refused for want of room, descriptors or
+// memory: nothing was published, and the next attempt may go well. A sync that
+// failed so is another matter: see vfs.SyncError.
 func isNoSpace(err error) bool {
+	var failed *vfs.SyncError
+	if errors.As(err, &failed) {
+		return false
+	}
+	for _, short := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, short) {
+			return true
+		}
+	}
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/gregor-broker/gregor/engine/batch"
+	"github.com/gregor-broker/gregor/engine/codec"
+	"github.com/gregor-broker/gregor/engine/index"
 	"github.com/gregor-broker/gregor/engine/producer"
 	"github.com/gregor-broker/gregor/engine/segment"
 )
@@ -30,6 +32,8 @@ type View struct {
 	Spans [][]byte
 	// Size is the sum of the spans, zero when nothing is there to read.
 	Size int
+	// More says that the view ends with its segment and the next one has more.
+	More bool
 	// High and Start are of the moment of the read.
 	High, Start int64
 
@@ -69,7 +73,7 @@ func (l *Log) Read(from int64, o ReadOptions) (*View, error) {
 	}
 	if err := l.readInto(v, from, bound, high, o); err != nil {
 		v.Release()
-		if errors.Is(err, segment.ErrRetired) {
+		if errors.Is(err, segment.ErrRetired) || errors.Is(err, index.ErrDetached) {
 			return nil, &RangeError{from, l.Start(), l.End()}
 		}
 		return nil, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
@@ -141,6 +145,7 @@ func (l *Log) fill(v *View, seg *segment.Segment, first segment.Header, bound in
 		}
 	}
 	v.Size = int(end - first.Position)
+	v.More = !active && end == limit && bound == high.offset
 	return err
 }
 
@@ -182,8 +187,11 @@ type TimedOffset struct {
 	LeaderEpoch int32
 }
 
-// recordLimit bounds what decoding one batch for a timestamp may take.
-const recordLimit = 256 << 20
+// recordLimit bounds what decoding one batch for a timestamp may take, and
+// decoding lets one caller at a time do it: a few bytes can stand for a lot.
+const recordLimit = 16 << 20
+
+var decoding sync.Mutex
 
 // OffsetForTimestamp finds the first record whose timestamp is at or above ts
 // and whose offset is at or above the log's start; ok is false when there is
@@ -217,6 +225,10 @@ func (l *Log) timeIn(seg *segment.Segment, ts, start int64) (found TimedOffset, 
 	h, err := seg.LookupTime(ts)
 	for err == nil && !ok {
 		err = seg.BatchAt(h, func(b batch.Batch) error {
+			if b.Codec() != codec.None {
+				decoding.Lock()
+				defer decoding.Unlock()
+			}
 			return b.Each(recordLimit, func(r *batch.Record) error {
 				if !ok && r.Timestamp >= ts && r.Offset >= start {
 					found, ok = TimedOffset{r.Offset, r.Timestamp, h.LeaderEpoch}, true
@@ -224,6 +236,10 @@ func (l *Log) timeIn(seg *segment.Segment, ts, start int64) (found TimedOffset, 
 				return nil
 			})
 		})
+		if errors.Is(err, codec.ErrTooLarge) {
+			// Not worth the memory: the batch as a whole is the answer.
+			found, ok, err = TimedOffset{max(h.BaseOffset, start), h.MaxTimestamp, h.LeaderEpoch}, h.LastOffset >= start, nil
+		}
 		if err == nil && !ok {
 			// The batch's maximum lies below the start, or it was emptied.
 			h, err = seg.HeaderAfter(h)
@@ -241,7 +257,11 @@ func (l *Log) MaxTimestamp() (found TimedOffset, ok bool, err error) {
 	largest := int64(-1)
 	var in *segment.Segment
 	for _, seg := range *l.segments.Load() {
+		if !seg.Acquire() {
+			continue
+		}
 		ts, _, err := seg.MaxTimestamp()
+		seg.Release()
 		if err != nil {
 			return found, false, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
 		}

@@ -137,10 +137,16 @@ func (b *Broker) validateConfig(r meta.ConfigResource, values, _ map[string]stri
 	case meta.ResourceTopic:
 		return b.cfg.ValidateTopicConfigs(values, own, cluster)
 	case meta.ResourceBroker:
+		var err error
 		if r.Name == "" {
-			return b.cfg.ValidateDynamic(false, values, own)
+			err = b.cfg.ValidateDynamic(false, values, own)
+		} else {
+			err = b.cfg.ValidateDynamic(true, values, cluster)
 		}
-		return b.cfg.ValidateDynamic(true, values, cluster)
+		if err != nil {
+			return &controller.Error{Code: controller.CodeInvalidRequest, Message: err.Error()}
+		}
+		return nil
 	}
 	return nil
 }

@@ -124,11 +124,15 @@ func (b *Broker) openLogs() error {
 	if err != nil {
 		return err
 	}
-	metadata, err := b.openMetadataLog(q.MetadataLogDir)
+	// The metadata log is a log like any other, but never deletes by age:
+	// snapshots let its prefix go.
+	log, err := quorum.OpenLog(b.store, b.env.FS, q, engine.LogConfig{
+		SegmentBytes: b.cfg.Quorum.SegmentBytes, SegmentMs: b.cfg.Quorum.SegmentAge.Milliseconds(), RetentionMs: -1, RetentionBytes: -1,
+	})
 	if err != nil {
 		return err
 	}
-	if b.quorum, err = quorum.Open(b.env.FS, q, directory, quorum.EngineLog(metadata)); err != nil {
+	if b.quorum, err = quorum.Open(b.env.FS, q, directory, log); err != nil {
 		return err
 	}
 	found, err := b.store.Dirs()
@@ -152,17 +156,6 @@ func (b *Broker) openLogs() error {
 }
 
 func (b *Broker) nowMs() int64 { return b.env.Clock.Now().UnixMilli() }
-
-// openMetadataLog opens or makes the log of the cluster's metadata. It is a
-// log like any other, but never deletes by age: snapshots let its prefix go.
-func (b *Broker) openMetadataLog(dir string) (*engine.Log, error) {
-	if dir == "" {
-		dir = b.cfg.LogDirs[0]
-	}
-	return b.store.OpenLog(dir, quorum.MetadataLogName, engine.LogConfig{
-		SegmentBytes: b.cfg.Quorum.SegmentBytes, SegmentMs: b.cfg.Quorum.SegmentAge.Milliseconds(), RetentionMs: -1, RetentionBytes: -1,
-	})
-}
 
 // preregister creates the topics that server.properties names and the
 // metadata does not have.
@@ -220,6 +213,7 @@ func (b *Broker) apiDeps() api.Deps {
 		NodeID: b.cfg.NodeID, ClusterID: b.quorum.ClusterID(), Config: b.cfg, Image: b.quorum.Image, Controller: b.controller,
 		Partitions: b.partitions, Sessions: session.NewCache(int(b.cfg.Network.FetchSessionSlots)), Store: b.store, Logger: b.env.Logger,
 		NowMs: b.nowMs, Endpoints: endpoints, Rack: b.rack(), LogDirs: b.cfg.LogDirs,
+		KRaftVersion: func() int16 { _, level := b.quorum.Voters(); return level },
 	}
 }
 
@@ -259,7 +253,8 @@ func (b *Broker) Close(ctx context.Context) error {
 	if err := b.conns.Shutdown(drain); err != nil {
 		b.env.Logger.Warn("some connections did not drain in time and were cut", "error", err)
 	}
-	if err := b.conns.Wait(drain); err != nil {
+	// Cut connections end within microseconds, on the time that is left.
+	if err := b.conns.Wait(ctx); err != nil {
 		// A reply may still read from a mapping: without a clean marker the next
 		// start checks the logs, and nothing is unmapped under a reader.
 		return fmt.Errorf("connections did not end in time: %w", err)

@@ -69,12 +69,32 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	broker, err := server.Open(cfg, server.Env{Logger: logger})
+	broker, err := open(cfg, logger, signals)
 	if err != nil {
 		return fail(stderr, err)
 	}
 	fmt.Fprintln(stdout, ready(broker.Summary(), time.Since(began)))
 	return wait(broker, logger, signals, stderr)
+}
+
+// open starts the broker. A signal meanwhile ends the process at once: nothing
+// has been served, and the next start goes on from where this one was.
+func open(cfg *config.Config, logger *slog.Logger, signals <-chan os.Signal) (*server.Broker, error) {
+	type opened struct {
+		broker *server.Broker
+		err    error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		b, err := server.Open(cfg, server.Env{Logger: logger})
+		done <- opened{b, err}
+	}()
+	select {
+	case o := <-done:
+		return o.broker, o.err
+	case s := <-signals:
+		return nil, fmt.Errorf("stopped while starting (%s)", s)
+	}
 }
 
 // wait runs until a signal or a failure, and stops the broker. A second signal

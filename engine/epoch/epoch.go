@@ -31,6 +31,9 @@ type Cache struct {
 // Len is the number of entries.
 func (c *Cache) Len() int { return len(c.entries) }
 
+// Clone returns an independent copy.
+func (c *Cache) Clone() *Cache { return &Cache{entries: slices.Clone(c.entries)} }
+
 // Entries are a copy of the entries, by ascending epoch.
 func (c *Cache) Entries() []Entry { return slices.Clone(c.entries) }
 

@@ -61,13 +61,23 @@ func (x *Offsets) Lookup(target int64) (offset, position int64, err error) {
 	return offset, position, err
 }
 
-// FloorPosition returns the greatest indexed batch position that is at most
-// limit, or zero.
-func (x *Offsets) FloorPosition(limit int64) (position int64, err error) {
+// FloorPosition returns the entry with the greatest position that is at most
+// limit, or the segment's base at position zero.
+func (x *Offsets) FloorPosition(limit int64) (offset, position int64, err error) {
+	offset = x.base
 	_, err = x.search(
 		func(e []byte) bool { _, p := x.decode(e); return p <= limit },
-		func(e []byte) { _, position = x.decode(e) })
-	return position, err
+		func(e []byte) { offset, position = x.decode(e) })
+	return offset, position, err
+}
+
+// Below finds, among the first entries, the greatest one whose offset is below
+// offset: its place, or -1 when there is none.
+func (x *Offsets) Below(first int, below int64) (place int, offset, position int64, err error) {
+	n, err := x.searchFirst(first,
+		func(e []byte) bool { o, _ := x.decode(e); return o < below },
+		func(e []byte) { offset, position = x.decode(e) })
+	return n - 1, offset, position, err
 }
 
 // KeepBelow cuts every entry whose offset is at or above offset.

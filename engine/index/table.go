@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/gregor-broker/gregor/engine/vfs"
 )
@@ -33,6 +35,8 @@ type table struct {
 	mapping vfs.Mapping
 	file    vfs.File
 	created bool
+	gone    bool // the name may be another file's: nothing is opened any more
+	held    bool // entries stay in memory
 }
 
 // openTable opens name, which may not exist. A trailing partial entry is
@@ -92,7 +96,12 @@ func (t *table) append(entry []byte) error {
 	if len(t.pending) < pendingBytes {
 		return nil
 	}
-	return t.flushLocked()
+	// Entries can wait for space, and be made again: a full disk is the log's
+	// affair, not the index's.
+	if err := t.flushLocked(); err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return err
+	}
+	return nil
 }
 
 // Flush writes buffered entries to the file; it does not sync.
@@ -102,8 +111,16 @@ func (t *table) Flush() error {
 	return t.flushLocked()
 }
 
+// Hold keeps entries from the file while held is true: of a segment that must
+// go on without one.
+func (t *table) Hold(held bool) {
+	t.mu.Lock()
+	t.held = held
+	t.mu.Unlock()
+}
+
 func (t *table) flushLocked() error {
-	if len(t.pending) == 0 {
+	if len(t.pending) == 0 || t.held {
 		return nil
 	}
 	return t.withFileLocked(func(f vfs.File) error {
@@ -142,7 +159,7 @@ func (t *table) Sync() error {
 	if !t.created {
 		return nil
 	}
-	return t.withFileLocked(vfs.File.Sync)
+	return t.withFileLocked(vfs.Sync)
 }
 
 // Truncate keeps the first n entries and cuts the file to exactly those.
@@ -168,6 +185,18 @@ func (t *table) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return errors.Join(t.flushLocked(), t.releaseLocked())
+}
+
+// ErrDetached is returned when an index whose files were renamed or moved has
+// to be opened.
+var ErrDetached = errors.New("index is detached from its file")
+
+// Detach says that the file is about to be renamed or moved.
+func (t *table) Detach() {
+	t.mu.Lock()
+	t.gone = true
+	t.pending = t.pending[:0]
+	t.mu.Unlock()
 }
 
 // Release gives back mapping and descriptor; the table stays usable.
@@ -201,10 +230,15 @@ func (t *table) Renamed(name string) {
 // a prefix of the entries, and passes the last of them to found. It runs under
 // the fault guard: a file cut short behind our back is an error, not a crash.
 func (t *table) search(keep func(entry []byte) bool, found func(entry []byte)) (n int, err error) {
+	return t.searchFirst(math.MaxInt, keep, found)
+}
+
+// searchFirst is search among the first entries only.
+func (t *table) searchFirst(first int, keep func(entry []byte) bool, found func(entry []byte)) (n int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	err = t.viewLocked(func(at func(int) ([]byte, error)) error {
-		lo, hi := 0, t.lenLocked()
+		lo, hi := 0, min(t.lenLocked(), first)
 		// The tail of an index is what almost every lookup wants: look there
 		// first, so that a search does not touch cold pages in the middle.
 		if warm := hi - 8192/t.width; warm > 0 {
@@ -295,6 +329,9 @@ func (t *table) viewLocked(f func(at func(int) ([]byte, error)) error) error {
 // openLocked maps the file, at the size it may grow to, or keeps it open for
 // ReadAt when the process has run out of mappings.
 func (t *table) openLocked() error {
+	if t.gone && t.mapping == nil && t.file == nil {
+		return fmt.Errorf("index %s: %w", t.name, ErrDetached)
+	}
 	need := t.written * t.width
 	if t.mapping != nil && need <= len(t.mapping.Bytes()) || t.file != nil {
 		return nil

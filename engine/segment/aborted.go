@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,17 +18,26 @@ func (s *Segment) loadAborted() error {
 	if s.abortedLoaded {
 		return nil
 	}
-	data, err := vfs.ReadFile(s.opt.FS, FileName(s.dir, s.base, TxnIndexSuffix))
+	name := FileName(s.dir, s.base, TxnIndexSuffix)
+	data, err := vfs.ReadFile(s.opt.FS, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("transaction index: %w", err)
 	}
-	s.aborted = s.aborted[:0]
-	for len(data) >= producer.AbortedSize {
-		t, err := producer.DecodeAborted(data[:producer.AbortedSize])
+	s.aborted, s.abortedDamage = s.aborted[:0], nil
+	// Markers of this segment in their order; a torn entry of zeros is none.
+	after := s.base - 1
+	for len(data) > 0 {
+		t, err := producer.DecodeAborted(data)
+		if err == nil && (t.LastOffset <= after || t.LastOffset <= t.FirstOffset) {
+			err = fmt.Errorf("a marker at offset %d of a transaction that began at %d", t.LastOffset, t.FirstOffset)
+		}
 		if err != nil {
-			return &DamagedError{FileName(s.dir, s.base, TxnIndexSuffix), int64(len(s.aborted) * producer.AbortedSize), "an aborted transaction", err.Error()}
+			s.abortedDamage = &DamagedError{name, int64(len(s.aborted) * producer.AbortedSize),
+				fmt.Sprintf("an aborted transaction with its marker above offset %d", after), err.Error()}
+			break
 		}
 		s.aborted = append(s.aborted, t)
+		after = t.LastOffset
 		data = data[producer.AbortedSize:]
 	}
 	s.abortedInFile = len(s.aborted)
@@ -45,6 +55,9 @@ func (s *Segment) AppendAborted(t producer.AbortedTxn) error {
 		return err
 	}
 	s.aborted = append(s.aborted, t)
+	if s.abortedHeld {
+		return nil
+	}
 	return s.writeAborted(s.abortedInFile, false)
 }
 
@@ -84,6 +97,16 @@ func (s *Segment) syncAborted() error {
 	return s.writeAborted(s.abortedInFile, true)
 }
 
+// AbortedIntact says whether the transaction index is what was written; one
+// that is not can be made again from the log by a recovery of the whole
+// segment.
+func (s *Segment) AbortedIntact() (bool, error) {
+	s.stat.Lock()
+	defer s.stat.Unlock()
+	err := s.loadAborted()
+	return s.abortedDamage == nil, err
+}
+
 // KeepAbortedBelow drops the entries whose marker is at or above offset.
 func (s *Segment) KeepAbortedBelow(offset int64) error {
 	s.stat.Lock()
@@ -95,11 +118,52 @@ func (s *Segment) KeepAbortedBelow(offset int64) error {
 	for n > 0 && s.aborted[n-1].LastOffset >= offset {
 		n--
 	}
-	if n == len(s.aborted) {
+	if n == len(s.aborted) && s.abortedDamage == nil {
 		return nil
 	}
 	s.aborted = s.aborted[:n]
+	s.abortedDamage = nil
+	if s.abortedHeld {
+		return nil
+	}
 	return s.writeAborted(n, true)
+}
+
+// RecoverAborted drops the entries whose marker is at or above offset and
+// keeps the file as it is until StoreAborted: a recovery that does not get to
+// its end must not have taken away what it cannot find again.
+func (s *Segment) RecoverAborted(offset int64) error {
+	s.stat.Lock()
+	s.abortedHeld = true
+	s.stat.Unlock()
+	return s.KeepAbortedBelow(offset)
+}
+
+// StoreAborted replaces the transaction index by what a recovery found, if
+// that is not what it holds. Durable when it returns.
+func (s *Segment) StoreAborted() error {
+	s.stat.Lock()
+	defer s.stat.Unlock()
+	s.abortedHeld = false
+	if err := s.loadAborted(); err != nil {
+		return err
+	}
+	name := FileName(s.dir, s.base, TxnIndexSuffix)
+	there, err := vfs.ReadFile(s.opt.FS, name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("transaction index: %w", err)
+	}
+	var p []byte
+	for _, t := range s.aborted {
+		p = producer.AppendAborted(p, t)
+	}
+	if !bytes.Equal(p, there) {
+		if err := vfs.WriteFileAtomic(s.opt.FS, name, p); err != nil {
+			return fmt.Errorf("transaction index: %w", err)
+		}
+	}
+	s.abortedInFile = len(s.aborted)
+	return nil
 }
 
 // Aborted appends to dst the aborted transactions that overlap [from, to) and
@@ -110,6 +174,9 @@ func (s *Segment) Aborted(dst []producer.AbortedTxn, from, to int64) (_ []produc
 	defer s.stat.Unlock()
 	if err := s.loadAborted(); err != nil {
 		return dst, false, err
+	}
+	if s.abortedDamage != nil {
+		return dst, false, s.abortedDamage
 	}
 	for _, t := range s.aborted {
 		if t.LastOffset >= from && t.FirstOffset < to {

@@ -91,7 +91,7 @@ func (s *Segment) walk(from, to int64, f func(Header) bool) error {
 	for position < to {
 		n := min(window, to-position)
 		window = longLook
-		done := false
+		done, before := false, position
 		err := s.look(position, int(n), func(p []byte) error {
 			rest := p
 			for {
@@ -117,7 +117,7 @@ func (s *Segment) walk(from, to int64, f func(Header) bool) error {
 		if err != nil || done {
 			return err
 		}
-		if short := to - position; short > 0 && short < int64(oldHeaderSize) {
+		if short := to - position; short > 0 && position == before {
 			return &DamagedError{s.Name(), position, "a batch header", fmt.Sprintf("%d bytes before the end", short)}
 		}
 	}
@@ -199,21 +199,13 @@ var ErrNotHere = errors.New("offset is above the segment's last batch")
 
 // Locate finds the first batch whose last offset is at or above offset.
 func (s *Segment) Locate(offset int64) (Header, error) {
-	_, from, err := s.offsets.Lookup(offset)
+	entry, from, err := s.offsets.Lookup(offset)
 	if err != nil {
 		return Header{}, err
 	}
-	return s.locate(from, offset)
-}
-
-func (s *Segment) locate(from, offset int64) (Header, error) {
-	size := s.size.Load()
-	if from >= size {
-		return Header{}, ErrNotHere
-	}
 	var h Header
 	found := false
-	err := s.walk(from, size, func(x Header) bool {
+	err = s.walkFrom(entry, from, func(x Header) bool {
 		if x.LastOffset >= offset {
 			h, found = x, true
 		}
@@ -223,6 +215,25 @@ func (s *Segment) locate(from, offset int64) (Header, error) {
 		err = ErrNotHere
 	}
 	return h, err
+}
+
+// walkFrom is walk from an index entry to the end of the segment. The batch at
+// the entry's position must have the entry's offset; if it has not, the walk
+// begins at the start of the file: an index is never believed over its log.
+func (s *Segment) walkFrom(entry, position int64, f func(Header) bool) error {
+	size := s.size.Load()
+	if position > 0 && position < size {
+		proven := false
+		err := s.walk(position, size, func(h Header) bool {
+			proven = proven || h.LastOffset == entry
+			return proven && f(h)
+		})
+		var damage *DamagedError
+		if proven || err != nil && !errors.As(err, &damage) {
+			return err
+		}
+	}
+	return s.walk(0, size, f)
 }
 
 // EndWithin returns a batch boundary at most limit that lies past first, the
@@ -236,12 +247,15 @@ func (s *Segment) EndWithin(first Header, limit, bound int64) (int64, error) {
 	if end >= limit {
 		return end, nil
 	}
-	floor, err := s.offsets.FloorPosition(limit)
+	entry, floor, err := s.offsets.FloorPosition(limit)
 	if err != nil {
 		return 0, err
 	}
-	if floor > end {
-		return floor, nil
+	if floor > end && floor < bound {
+		h, err := s.HeaderAt(floor)
+		if err == nil && h.LastOffset == entry {
+			return floor, nil
+		}
 	}
 	err = s.walk(end, bound, func(h Header) bool {
 		if h.Position+h.Size > limit {
@@ -294,17 +308,23 @@ func (s *Segment) BatchAt(h Header, f func(batch.Batch) error) error {
 // LookupTime returns the first batch whose max timestamp is at or above
 // target, or ErrNotHere.
 func (s *Segment) LookupTime(target int64) (Header, error) {
-	_, offset, err := s.times.Lookup(target)
+	ts, offset, err := s.times.Lookup(target)
 	if err != nil {
 		return Header{}, err
 	}
-	_, from, err := s.offsets.Lookup(offset)
-	if err != nil {
-		return Header{}, err
+	var entry, from int64
+	if ts >= 0 {
+		ok, err := s.proves(ts, offset)
+		if ok {
+			entry, from, err = s.offsets.Lookup(offset)
+		}
+		if err != nil {
+			return Header{}, err
+		}
 	}
 	var h Header
 	found := false
-	err = s.walk(from, s.size.Load(), func(x Header) bool {
+	err = s.walkFrom(entry, from, func(x Header) bool {
 		if x.MaxTimestamp >= target {
 			h, found = x, true
 		}

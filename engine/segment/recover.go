@@ -24,62 +24,126 @@ type Recovered struct {
 	// IntactBehind says that at least one whole batch with a valid checksum
 	// stands behind the damage: this may be more than a torn write.
 	IntactBehind bool
+	// Adopted says that batches were taken by their headers alone: see Recover.
+	Adopted bool
 }
 
-// TrustedPosition returns where a recovery scan must begin so that everything
-// from recoveryPoint on is checked: the batch of the last index entry below
-// it, if the index can be believed, or the start of the file. Index entries
-// from there on are cut and made again by the scan.
+// Trust is how far recovery believes a segment's indexes. The zero value is
+// not at all.
+type Trust struct {
+	// Position is that of the batch at which the scan has to begin.
+	Position int64
+	entries  int   // of the offset index that stay
+	point    int64 // the recovery point: time index entries below it stay
+}
+
+// Trusted says where a recovery scan must begin so that everything from
+// recoveryPoint on is checked: at the batch of the last index entry below it,
+// if the index can be believed, or at the start of the file. It changes
+// nothing.
 //
 // Entries below the recovery point were synced before it was written, so they
 // are believed when they rise strictly, lie inside the file, and the last one
-// points at an intact batch of just that offset. If any of this fails the
-// whole index is dropped and the scan rebuilds it.
-func (s *Segment) TrustedPosition(recoveryPoint int64) (int64, error) {
-	drop := func() (int64, error) {
-		return 0, errors.Join(s.offsets.Truncate(0), s.times.Truncate(0))
-	}
+// points at an intact batch of just that offset.
+func (s *Segment) Trusted(recoveryPoint int64) (Trust, error) {
 	if recoveryPoint <= s.base {
-		return drop()
+		return Trust{}, nil
 	}
-	size := s.size.Load()
-	n, err := s.offsets.Check(size)
+	n, err := s.offsets.Check(s.size.Load())
 	if err != nil {
-		return 0, err
+		return Trust{}, err
 	}
-	if n < s.offsets.Len() {
-		if err := s.offsets.Truncate(n); err != nil {
-			return 0, err
-		}
-	}
-	if err := s.offsets.KeepBelow(recoveryPoint); err != nil {
-		return 0, err
-	}
-	if s.offsets.Len() == 0 {
-		return drop()
-	}
-	offset, position, err := s.offsets.Lookup(recoveryPoint)
-	if err != nil {
-		return 0, err
+	place, offset, position, err := s.offsets.Below(n, recoveryPoint)
+	if err != nil || place < 0 {
+		return Trust{}, err
 	}
 	intact := false
 	err = s.scan(position, checkBatch, func(b batch.Batch, h Header) error {
 		intact = h.LastOffset == offset
 		return errStop
 	}, nil)
-	if err != nil && !errors.Is(err, errStop) {
-		return 0, err
+	if err != nil && !errors.Is(err, errStop) || !intact {
+		return Trust{}, ignore(err, errStop)
 	}
-	if !intact {
-		return drop()
+	return Trust{position, place + 1, recoveryPoint}, nil
+}
+
+// Rewind cuts the index entries that a scan from t makes again. Those below
+// the recovery point stay: a recovery after the next crash relies on them.
+func (s *Segment) Rewind(t Trust) error {
+	if t.Position == 0 {
+		return errors.Join(s.offsets.Truncate(0), s.times.Truncate(0))
 	}
-	if n, err = s.times.Check(); err != nil {
-		return 0, err
+	n, err := s.times.Check()
+	if err != nil {
+		return err
 	}
-	if err := errors.Join(s.times.Truncate(n), s.times.KeepBelow(offset), s.offsets.KeepBelow(offset)); err != nil {
-		return 0, err
+	return errors.Join(s.times.Truncate(n), s.times.KeepBelow(t.point), s.offsets.Truncate(t.entries))
+}
+
+// Verify checks the batches from t on until one reaches the offset until, and
+// returns where the intact ones end. It changes nothing.
+func (s *Segment) Verify(t Trust, until int64) (end int64, damage *DamagedError, err error) {
+	out := Recovered{End: s.base}
+	order := ordering{end: s.base}
+	err = s.scan(t.Position, checkBatch, func(b batch.Batch, h Header) error {
+		if damage := order.follow(s, h); damage != nil {
+			out.End = order.end
+			return damage
+		}
+		// One batch further than asked: only the next one shows that an offset
+		// is not too high to be true.
+		reached := out.End >= until
+		out.End = order.end
+		if reached {
+			return errStop
+		}
+		return nil
+	}, &out)
+	errors.As(err, &out.Damage)
+	if out.Damage != nil {
+		err = nil
 	}
-	return position, nil
+	if out.End >= until {
+		// What is wrong behind it is a torn write, or for Recover to say.
+		out.Damage = nil
+	}
+	return out.End, out.Damage, ignore(err, errStop)
+}
+
+// ordering checks that offsets rise. Base offsets lie outside the checksum, so
+// a batch that goes back may be right and the one in front of it wrong: if it
+// fits behind the one before that, that one is the damage.
+type ordering struct {
+	end    int64 // behind the last batch
+	before int64 // behind the one in front of it
+	last   Header
+	seen   bool
+}
+
+// follow takes the next batch; on disorder end is where intact batches end.
+func (o *ordering) follow(s *Segment, h Header) *DamagedError {
+	if h.Magic == 2 && h.BaseOffset < o.end {
+		if o.seen && h.BaseOffset >= o.before {
+			o.end = o.before
+			return s.disorder(o.last, h.BaseOffset)
+		}
+		return s.disorder(h, o.end)
+	}
+	o.before, o.end, o.last, o.seen = o.end, h.LastOffset+1, h, true
+	return nil
+}
+
+func (s *Segment) disorder(h Header, end int64) *DamagedError {
+	return &DamagedError{s.Name(), h.Position, fmt.Sprintf("a batch that stands in order with offset %d", end),
+		fmt.Sprintf("offsets %d to %d", h.BaseOffset, h.LastOffset)}
+}
+
+func ignore(err, sentinel error) error {
+	if errors.Is(err, sentinel) {
+		return nil
+	}
+	return err
 }
 
 var errStop = errors.New("stop")
@@ -146,21 +210,27 @@ func (s *Segment) scan(position int64, check func(batch.Batch) error, visit Visi
 	return nil
 }
 
-// Recover checks every batch from position (a boundary, of TrustedPosition)
+// Recover checks every batch from position (a boundary, of Trusted)
 // to the end of the file, rebuilds the index entries on the way and reports
-// where intact batches end. next is the offset the batch at position must not
+// where intact batches end; the entries wait in memory for the next append or
+// SyncIndexes. next is the offset the batch at position must not
 // be below; offsets must rise. It changes no byte of the .log.
 //
 // foreign accepts batches whose checksum does not match as long as their
 // headers chain exactly to the end of the file: a log that no Kafka or Gregor
-// made (it has no index) is served as it was found.
+// made (it has no index) is served as it was found. Such a segment never gets
+// index files, for they would make it one of ours that must be intact; its
+// entries stay in memory, and nothing may be appended to it.
 func (s *Segment) Recover(position, next int64, foreign bool, visit Visitor) (Recovered, error) {
 	out := Recovered{End: max(next, s.base)}
-	s.resetForScan(position)
+	s.offsets.Hold(true)
+	s.times.Hold(true)
+	s.resetForScan()
+	order := ordering{end: out.End}
 	step := func(b batch.Batch, h Header) error {
-		if h.Magic == 2 && h.BaseOffset < out.End {
-			return &DamagedError{s.Name(), h.Position, fmt.Sprintf("a batch at offset %d or above", out.End),
-				fmt.Sprintf("offsets %d to %d", h.BaseOffset, h.LastOffset)}
+		if damage := order.follow(s, h); damage != nil {
+			out.End = order.end
+			return damage
 		}
 		if visit != nil {
 			if err := visit(b, h); err != nil {
@@ -182,9 +252,11 @@ func (s *Segment) Recover(position, next int64, foreign bool, visit Visitor) (Re
 		if ok, err := s.chains(out.Size); err != nil {
 			return out, err
 		} else if ok {
-			return s.adopt(out, visit)
+			return s.adopt(out)
 		}
 	}
+	s.offsets.Hold(false)
+	s.times.Hold(false)
 	if out.Damage != nil {
 		if out.IntactBehind, err = s.intactBehind(out.Size, out.End); err != nil {
 			return out, err
@@ -196,13 +268,8 @@ func (s *Segment) Recover(position, next int64, foreign bool, visit Visitor) (Re
 	return out, nil
 }
 
-func (s *Segment) resetForScan(position int64) {
+func (s *Segment) resetForScan() {
 	s.sinceIndex = 0
-	if position > 0 {
-		// The batch at a trusted position has just lost its index entry; make
-		// it again at once.
-		s.sinceIndex = s.opt.IndexIntervalBytes + 1
-	}
 	s.stat.Lock()
 	defer s.stat.Unlock()
 	s.maxTimestamp, s.offsetOfMax = -1, -1
@@ -222,12 +289,15 @@ func (s *Segment) chains(position int64) (bool, error) {
 }
 
 // adopt takes the rest of a foreign segment by its headers alone.
-func (s *Segment) adopt(out Recovered, visit Visitor) (Recovered, error) {
+func (s *Segment) adopt(out Recovered) (Recovered, error) {
 	err := s.walk(out.Size, s.size.Load(), func(h Header) bool {
 		out.End = h.LastOffset + 1
 		return s.note(h.Position, h.Size, h.LastOffset, h.MaxTimestamp) == nil
 	})
-	out.Size, out.Damage = s.size.Load(), nil
+	out.Size, out.Damage, out.Adopted = s.size.Load(), nil, true
+	s.stat.Lock()
+	s.timesLoaded = true
+	s.stat.Unlock()
 	return out, err
 }
 
@@ -275,11 +345,17 @@ func couldFollow(b batch.Batch, end int64) bool {
 	return b.BaseOffset() >= end && b.BaseOffset()-end < 1<<32
 }
 
-// Replay visits every batch from the one that holds offset to the end of the
-// segment without checking checksums: to rebuild state from bytes that were
-// checked before. Bytes that are no batch are an error.
-func (s *Segment) Replay(offset int64, visit Visitor) error {
-	h, err := s.Locate(offset)
+// Headers calls f with the header of every batch, in order.
+func (s *Segment) Headers(f func(Header)) error {
+	return s.walk(0, s.size.Load(), func(h Header) bool { f(h); return true })
+}
+
+// Replay visits every batch from the one that holds from up to the offset to
+// without checking checksums: to rebuild state from bytes that were checked
+// before. Bytes that are no batch are an error; what lies behind to may be
+// torn and is not looked at.
+func (s *Segment) Replay(from, to int64, visit Visitor) error {
+	h, err := s.Locate(from)
 	if errors.Is(err, ErrNotHere) {
 		return nil
 	}
@@ -287,7 +363,21 @@ func (s *Segment) Replay(offset int64, visit Visitor) error {
 		return err
 	}
 	var out Recovered
-	if err := s.scan(h.Position, func(batch.Batch) error { return nil }, visit, &out); err != nil {
+	err = s.scan(h.Position, func(batch.Batch) error { return nil }, func(b batch.Batch, h Header) error {
+		if h.BaseOffset < to {
+			if err := visit(b, h); err != nil {
+				return err
+			}
+		}
+		if h.LastOffset >= to-1 {
+			return errStop
+		}
+		return nil
+	}, &out)
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	if out.Damage != nil {

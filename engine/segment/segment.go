@@ -51,22 +51,29 @@ type Segment struct {
 	timesLoaded    bool
 	opened         int64 // the size when opened: below it pages may be cold
 	sinceIndex     int64 // bytes since the last index entry; writer only
+	overhang       bool  // a failed write may have left bytes behind size; writer only
 	firstTimestamp int64 // of the first batch: segment.ms counts from it; -1 unknown
 	aborted        []producer.AbortedTxn
 	abortedLoaded  bool
 	abortedInFile  int
+	abortedHeld    bool          // during a recovery: StoreAborted writes
+	abortedDamage  *DamagedError // of the file, behind the entries that were loaded
 
 	files  sync.Mutex // guards file, mapping, old, dead
 	file   vfs.File
 	window atomic.Pointer[window]
 	old    []vfs.Mapping // replaced by a longer mapping, still pinned by readers
 	dead   bool
+	gone   bool // renamed or moved: the names may be another file's
 
 	// refs counts the log's own reference and one per reader. It never rises
 	// from zero.
 	refs     atomic.Int32
 	onUnused func()
 }
+
+// idling stands in refs while Idle gives handles back.
+const idling = -1 << 30
 
 // window is the current mapping; bytes is nil when the process is out of
 // mappings and reads go through ReadAt.
@@ -157,6 +164,12 @@ func (s *Segment) Acquire() bool {
 		if n == 0 {
 			return false
 		}
+		if n == idling {
+			// Handles are being given back: a matter of microseconds.
+			s.files.Lock()
+			s.files.Unlock() //nolint:staticcheck // waiting is all
+			continue
+		}
 		if s.refs.CompareAndSwap(n, n+1) {
 			return true
 		}
@@ -187,6 +200,8 @@ func (s *Segment) teardown() {
 	// A failure to unmap or close leaks until the process ends; there is no
 	// data in it to lose and nobody left to tell.
 	_ = s.releaseLocked()
+	s.offsets.Detach()
+	s.times.Detach()
 	_ = s.offsets.Release()
 	_ = s.times.Release()
 	then := s.onUnused
@@ -217,9 +232,9 @@ func (s *Segment) releaseLocked() error {
 func (s *Segment) Idle() error {
 	s.files.Lock()
 	defer s.files.Unlock()
-	// The log's reference is the only one: take it away while unmapping so
-	// that no reader can pin, and put it back.
-	if !s.refs.CompareAndSwap(1, 0) {
+	// The log's reference is the only one: readers that come now wait for the
+	// lock held here.
+	if !s.refs.CompareAndSwap(1, idling) {
 		return nil
 	}
 	defer s.refs.Store(1)
@@ -237,7 +252,7 @@ func (s *Segment) handleLocked() (vfs.File, error) {
 	if s.file != nil {
 		return s.file, nil
 	}
-	if s.dead {
+	if s.dead || s.gone {
 		return nil, fmt.Errorf("segment %s: %w", s.Name(), ErrRetired)
 	}
 	f, err := s.opt.FS.OpenFile(s.Name(), os.O_RDWR, 0o644)
@@ -265,7 +280,7 @@ func (s *Segment) mapped(size int64) ([]byte, vfs.Mapping, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := f.Map(int(max(s.opt.MapBytes, size)))
+	m, err := f.Map(int(max(s.opt.MapBytes, size+size/2)))
 	switch {
 	case errors.Is(err, vfs.ErrTooManyMappings):
 		return nil, nil, nil
@@ -284,21 +299,40 @@ func (s *Segment) mapped(size int64) ([]byte, vfs.Mapping, error) {
 // batches. On an error nothing is published and the next Append writes over
 // the same place.
 func (s *Segment) Append(p []byte, lastOffset, maxTimestamp int64) error {
-	f := s.file
-	if f == nil {
-		var err error
-		if f, err = s.handle(); err != nil {
-			return err
-		}
+	if err := s.trim(); err != nil {
+		return err
+	}
+	f, err := s.handle()
+	if err != nil {
+		return err
 	}
 	position := s.size.Load()
 	if _, err := f.WriteAt(p, position); err != nil {
+		s.overhang = true
 		return fmt.Errorf("segment %s: write %d bytes at %d: %w", s.Name(), len(p), position, err)
 	}
 	if err := s.note(position, int64(len(p)), lastOffset, maxTimestamp); err != nil {
 		return err
 	}
 	s.size.Store(position + int64(len(p)))
+	return nil
+}
+
+// trim cuts what a failed write may have left behind the published bytes. A
+// shorter batch written over it would leave its end standing in the middle of
+// the log, so the cut is durable before anything else is written.
+func (s *Segment) trim() error {
+	if !s.overhang {
+		return nil
+	}
+	f, err := s.handle()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Truncate(s.size.Load()), vfs.Sync(f)); err != nil {
+		return fmt.Errorf("segment %s: cut a failed write at %d: %w", s.Name(), s.size.Load(), err)
+	}
+	s.overhang = false
 	return nil
 }
 
@@ -335,8 +369,8 @@ func (s *Segment) Sync() error {
 	if err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("segment %s: sync: %w", s.Name(), err)
+	if err := vfs.Sync(f); err != nil {
+		return fmt.Errorf("segment %s: %w", s.Name(), err)
 	}
 	return nil
 }
@@ -344,13 +378,20 @@ func (s *Segment) Sync() error {
 // SyncIndexes makes the index entries so far durable, so that recovery may
 // trust those below the recovery point.
 func (s *Segment) SyncIndexes() error {
-	return errors.Join(s.offsets.Sync(), s.times.Sync(), s.syncAborted())
+	// The entries of the offset index are what makes recovery believe the others.
+	if err := errors.Join(s.times.Sync(), s.syncAborted()); err != nil {
+		return err
+	}
+	return s.offsets.Sync()
 }
 
 // Seal is called when the segment stops growing, at a roll or a clean close:
 // the closing time index entry is written and the index files stand at their
 // true length. Syncing is the caller's.
 func (s *Segment) Seal() error {
+	if err := s.trim(); err != nil {
+		return err
+	}
 	ts, at, err := s.MaxTimestamp()
 	if err != nil {
 		return err
@@ -380,28 +421,53 @@ func (s *Segment) MaxTimestamp() (timestamp, offset int64, err error) {
 	if s.timesLoaded {
 		return s.maxTimestamp, s.offsetOfMax, nil
 	}
-	ts, at, ok, err := s.times.Last()
+	ts, at, err := s.findMax()
 	if err != nil {
 		return -1, -1, err
 	}
-	// A sealed segment's last entry is its maximum; one without entries is
-	// walked once.
-	if !ok && s.size.Load() > 0 {
-		err := s.walk(0, s.size.Load(), func(h Header) bool {
-			if h.MaxTimestamp > ts {
-				ts, at, ok = h.MaxTimestamp, h.LastOffset, true
-			}
-			return true
-		})
-		if err != nil {
-			return -1, -1, err
-		}
-	}
-	if ok && ts > s.maxTimestamp {
+	if ts > s.maxTimestamp {
 		s.maxTimestamp, s.offsetOfMax = ts, at
 	}
 	s.timesLoaded = true
 	return s.maxTimestamp, s.offsetOfMax, nil
+}
+
+// findMax takes the last time index entry, which is a sealed segment's
+// maximum, if the log has just that batch, and looks behind the last entry of
+// the offset index. Without a believable entry every header is walked once:
+// retention deletes by this, so an index is not taken at its word.
+func (s *Segment) findMax() (timestamp, offset int64, err error) {
+	timestamp, offset = -1, -1
+	var entry, from int64
+	ts, at, ok, err := s.times.Last()
+	if err == nil && ok {
+		if ok, err = s.proves(ts, at); ok {
+			timestamp, offset = ts, at
+			entry, from, err = s.offsets.Lookup(1<<63 - 1)
+		}
+	}
+	if err != nil {
+		return -1, -1, err
+	}
+	seen := false
+	err = s.walkFrom(entry, from, func(h Header) bool {
+		if h.MaxTimestamp > timestamp || !seen && h.MaxTimestamp == timestamp && h.LastOffset < offset {
+			timestamp, offset = h.MaxTimestamp, h.LastOffset
+		}
+		seen = true
+		return true
+	})
+	return timestamp, offset, err
+}
+
+// proves says whether the batch that holds offset has just this maximum
+// timestamp, as a true time index entry says.
+func (s *Segment) proves(timestamp, offset int64) (bool, error) {
+	h, err := s.Locate(offset)
+	if errors.Is(err, ErrNotHere) {
+		return false, nil
+	}
+	return err == nil && h.BaseOffset <= offset && h.MaxTimestamp == timestamp, err
 }
 
 // Modified is the modification time of the .log in milliseconds: the age of a
@@ -428,8 +494,11 @@ func (s *Segment) Truncate(size, end int64) error {
 	if err := f.Truncate(size); err != nil {
 		return fmt.Errorf("segment %s: cut at %d: %w", s.Name(), size, err)
 	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("segment %s: sync after cutting at %d: %w", s.Name(), size, err)
+	// A reader may have copied old bytes under the new generation in between.
+	s.generation.Store(generations.Add(1))
+	s.overhang = false
+	if err := vfs.Sync(f); err != nil {
+		return fmt.Errorf("segment %s: after cutting at %d: %w", s.Name(), size, err)
 	}
 	if err := errors.Join(s.offsets.KeepBelow(end), s.times.KeepBelow(end), s.KeepAbortedBelow(end)); err != nil {
 		return err
@@ -450,15 +519,15 @@ func (s *Segment) reloadTimes() error {
 	if err != nil {
 		return err
 	}
-	from := int64(0)
+	var entry, from int64
 	if ok {
-		if _, from, err = s.offsets.Lookup(at); err != nil {
+		if entry, from, err = s.offsets.Lookup(at); err != nil {
 			return err
 		}
 	} else {
 		ts, at = -1, -1
 	}
-	err = s.walk(from, s.size.Load(), func(h Header) bool {
+	err = s.walkFrom(entry, from, func(h Header) bool {
 		if h.MaxTimestamp > ts {
 			ts, at = h.MaxTimestamp, h.LastOffset
 		}
@@ -470,9 +539,20 @@ func (s *Segment) reloadTimes() error {
 	return err
 }
 
+// Detach says that the files are about to be renamed or moved: what is open
+// stays usable, nothing is opened by name any more.
+func (s *Segment) Detach() {
+	s.files.Lock()
+	s.gone = true
+	s.files.Unlock()
+	s.offsets.Detach()
+	s.times.Detach()
+}
+
 // Rename gives every file of the segment another suffix behind its own, as
 // Kafka does with .deleted. Names are durable after the caller's SyncDir.
 func (s *Segment) Rename(suffix string) error {
+	s.Detach()
 	var errs []error
 	for _, kind := range []string{LogSuffix, IndexSuffix, TimeIndexSuffix, TxnIndexSuffix} {
 		name := FileName(s.dir, s.base, kind)

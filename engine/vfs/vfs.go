@@ -81,6 +81,25 @@ type Mapping interface {
 	Unmap() error
 }
 
+// SyncError marks an error that came from a sync, whatever its cause: what the
+// sync was to make durable must be taken as lost, and a later success proves
+// nothing. Callers of File.Sync wrap with it.
+type SyncError struct{ Err error }
+
+// Error is the cause's text.
+func (e *SyncError) Error() string { return "sync: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *SyncError) Unwrap() error { return e.Err }
+
+// Sync syncs f and marks a failure as a SyncError.
+func Sync(f File) error {
+	if err := f.Sync(); err != nil {
+		return &SyncError{err}
+	}
+	return nil
+}
+
 // ErrLocked is returned by FS.Lock when another holder, in this process or another, has the lock.
 var ErrLocked = errors.New("already locked")
 

@@ -174,6 +174,7 @@ func (r *produceReply) lay(q *produce.Request) {
 }
 
 var (
+	errTxnID         = &apiError{errTransactionalIDAuthorizationFailed, "transactional records need a transactional id"}
 	errTopicName     = &apiError{errInvalidTopic, "topic name is not valid"}
 	errTopicInternal = &apiError{errInvalidTopic, "internal topics are written by the broker only"}
 	errNoTopic       = &apiError{errUnknownTopicOrPartition, "this server does not host this topic-partition"}
@@ -197,9 +198,6 @@ func (h *handlers) resolveProduce(t *produce.Topic, version int16) (id [16]byte,
 	}
 	topic := im.Topic(string(t.Name))
 	if topic == nil {
-		if !validTopicName(string(t.Name)) {
-			return id, "", errTopicName
-		}
 		return id, "", errNoTopic
 	}
 	return topic.ID, topic.Name, internalRefused(topic.Name)
@@ -243,7 +241,7 @@ func (h *handlers) produceOne(r *produceReply, q *produce.Request, t *produce.To
 		}
 	}
 	if err != nil {
-		h.refuse(out, err, req, name)
+		h.refuse(out, err, req, name, p, records)
 		return err
 	}
 	out.BaseOffset, out.LogAppendTime, out.LogStartOffset = appended.BaseOffset, appended.LogAppendTime, appended.LogStart
@@ -268,6 +266,9 @@ func checkProduce(q *produce.Request, records []byte, version int16) error {
 			return errZstd
 		}
 		if b.IsTransactional() {
+			if q.TransactionalID == nil {
+				return errTxnID
+			}
 			if version < 11 {
 				return errNoTransaction
 			}
@@ -278,12 +279,15 @@ func checkProduce(q *produce.Request, records []byte, version int16) error {
 }
 
 // refuse fills in an error, with the records that caused it (KIP-467).
-func (h *handlers) refuse(out *produce.PartitionResponse, err error, req *wire.Request, name string) {
+func (h *handlers) refuse(out *produce.PartitionResponse, err error, req *wire.Request, name string, p *partition.Partition, records []byte) {
 	c := code(err)
 	*out = produce.PartitionResponse{Index: out.Index, ErrorCode: c, BaseOffset: -1, LogAppendTime: -1, LogStartOffset: -1, ErrorMessage: message(err)}
 	var record *batch.RecordError
 	if errors.As(err, &record) {
-		out.RecordErrors = []produce.RecordError{{BatchIndex: int32(record.Index), Message: message(record.Reason)}}
+		out.RecordErrors = recordErrors(record, p, records, h.NowMs())
+	}
+	if p != nil {
+		out.LogStartOffset = startOnError(c, p)
 	}
 	if c == errUnknownServerError || c == errKafkaStorage {
 		h.Logger.Error("produce failed", "topic", name, "partition", out.Index, "client", req.ClientID, "error", err)

@@ -61,6 +61,7 @@ type fetchPart struct {
 	seen      int64 // visible bytes of its log when it was read
 	log       *engine.Log
 	out       fetch.PartitionResponse
+	more      bool // the next segment has more to read
 }
 
 var fetchRequests = sync.Pool{New: func() any { return new(fetch.Request) }}
@@ -74,8 +75,10 @@ func (h *handlers) fetch(req *wire.Request) wire.Reply {
 	if err := fetch.Parse(req.Body, req.Version, q); err != nil {
 		return wire.CloseConnection(err)
 	}
-	r := &fetchReply{h: h, version: req.Version, minBytes: int64(q.MinBytes), committed: q.IsolationLevel == 1,
+	r := &fetchReply{h: h, version: req.Version, committed: q.IsolationLevel != 0,
 		replica: q.ReplicaID, listener: req.Conn.Listener, maxBytes: min(max(int(q.MaxBytes), 0), int(h.Config.Network.FetchMaxBytes))}
+	// More than may be returned is not worth waiting for.
+	r.minBytes = min(int64(q.MinBytes), int64(r.maxBytes))
 	now := h.NowMs()
 	f, code := h.Sessions.Begin(sessionRequest(q, req.Version), now)
 	if code != errNone {
@@ -189,6 +192,14 @@ func (r *fetchReply) readOne(p *fetchPart, left int, first bool) fetch.Partition
 	}
 	if err != nil {
 		out.ErrorCode = code(err)
+		if out.Release != nil {
+			out.Release()
+		}
+		// Kafka's read gives null here; what is never read keeps the schema's empty list.
+		out.Records, out.Release, out.Aborted = nil, nil, nil
+		if p.err != nil {
+			out.Aborted = []fetch.AbortedTransaction{}
+		}
 		if out.ErrorCode == errKafkaStorage || out.ErrorCode == errUnknownServerError {
 			r.h.Logger.Error("fetch failed", "topic", p.want.Name, "partition", p.want.Partition, "offset", p.want.FetchOffset, "error", err)
 		}
@@ -206,13 +217,22 @@ func (r *fetchReply) readLog(p *fetchPart, out *fetch.PartitionResponse, left in
 		return err
 	}
 	p.log, p.seen = log, log.VisibleBytes()
-	high, stable := log.High(), log.Stable()
+	// In this order: a transaction that opens in between must not be taken for
+	// stable.
+	stable := log.Stable()
+	high := log.High()
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = high, stable, log.Start()
 	if r.committed {
 		out.Aborted = []fetch.AbortedTransaction{}
 	}
 	if p.want.LastFetchedEpoch >= 0 {
-		if found, end := log.EndOffsetForEpoch(p.want.LastFetchedEpoch); found >= 0 && (found < p.want.LastFetchedEpoch || end < p.want.FetchOffset) {
+		found, end := log.EndOffsetForEpoch(p.want.LastFetchedEpoch)
+		if found < 0 {
+			// An epoch that never was: where the client left the log is anybody's guess.
+			out.HighWatermark, out.LastStableOffset, out.LogStartOffset = -1, -1, -1
+			return engine.ErrOffsetOutOfRange
+		}
+		if found < p.want.LastFetchedEpoch || end < p.want.FetchOffset {
 			out.DivergingEpoch = fetch.EpochEnd{Set: true, Epoch: found, EndOffset: end}
 			return nil
 		}
@@ -228,7 +248,7 @@ func (r *fetchReply) readLog(p *fetchPart, out *fetch.PartitionResponse, left in
 	if err != nil {
 		var outside *engine.RangeError
 		if errors.As(err, &outside) {
-			out.HighWatermark, out.LastStableOffset, out.LogStartOffset = -1, -1, outside.Start
+			out.HighWatermark, out.LastStableOffset, out.LogStartOffset = -1, -1, -1
 		}
 		return err
 	}
@@ -236,7 +256,8 @@ func (r *fetchReply) readLog(p *fetchPart, out *fetch.PartitionResponse, left in
 		v.Release()
 		return nil
 	}
-	out.Records, out.Release = v.Spans, v.Release
+	out.Records, out.Release, p.more = v.Spans, v.Release, v.More
+	out.HighWatermark = v.High
 	if r.committed {
 		aborted, err := log.AbortedTransactions(p.want.FetchOffset, stable)
 		if err != nil {
@@ -258,17 +279,23 @@ func rangeOnly(log *engine.Log, offset int64) error {
 }
 
 // enough says whether what was read is an answer: enough bytes, an error, a
-// partition whose high watermark the client does not know, or no wait allowed.
+// read that ended with a segment while more is there, or no wait allowed.
+// Partitions that do not exist do not count beside others that do, as in Kafka:
+// a consumer with a deleted topic among its own would ask again and again.
 func (r *fetchReply) enough() bool {
 	if r.deadline.IsZero() || r.bytes >= r.minBytes {
 		return true
 	}
+	known := 0
 	for i, t := range r.told {
-		if t.HasError || r.session.WouldChange(i, t) {
+		if r.parts[i].err != nil {
+			continue
+		}
+		if known++; t.HasError || r.parts[i].more {
 			return true
 		}
 	}
-	return false
+	return known == 0
 }
 
 // Wait is ready when the first read was an answer. Otherwise it drops the

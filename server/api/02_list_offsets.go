@@ -41,17 +41,33 @@ func (h *handlers) listOffsets(req *wire.Request, q *kmsg.ListOffsetsRequest) km
 			asked[place{t.Topic, p.Partition}]++
 		}
 	}
+	at := map[string]int{}
 	for _, t := range q.Topics {
-		out := kmsg.NewListOffsetsResponseTopic()
-		out.Topic = t.Topic
+		// A topic or partition that is named again is answered once.
+		i, again := at[t.Topic]
+		if !again {
+			i = len(resp.Topics)
+			at[t.Topic] = i
+			out := kmsg.NewListOffsetsResponseTopic()
+			out.Topic = t.Topic
+			resp.Topics = append(resp.Topics, out)
+		}
+		out := &resp.Topics[i]
 		topic := im.Topic(t.Topic)
 		for _, p := range t.Partitions {
+			n := asked[place{t.Topic, p.Partition}]
+			if n == 0 {
+				continue
+			}
 			r := kmsg.NewListOffsetsResponseTopicPartition()
 			r.Partition, r.Timestamp, r.Offset, r.LeaderEpoch = p.Partition, -1, -1, -1
 			var err error
 			switch {
-			case asked[place{t.Topic, p.Partition}] > 1:
+			case n > 1:
+				asked[place{t.Topic, p.Partition}] = 0
 				err = errTwice
+			case !knownTimestamp(p.Timestamp, req.Version):
+				err = errOffsetQuery
 			case topic == nil:
 				err = errNoTopic
 			default:
@@ -60,9 +76,24 @@ func (h *handlers) listOffsets(req *wire.Request, q *kmsg.ListOffsetsRequest) km
 			r.ErrorCode = code(err)
 			out.Partitions = append(out.Partitions, r)
 		}
-		resp.Topics = append(resp.Topics, out)
 	}
 	return resp
+}
+
+// knownTimestamp says whether a version knows a timestamp with a meaning of its
+// own.
+func knownTimestamp(timestamp int64, version int16) bool {
+	switch timestamp {
+	case offsetMaxTimestamp:
+		return version >= 7
+	case offsetEarliestLocal:
+		return version >= 8
+	case offsetLatestTiered:
+		return version >= 9
+	case offsetEarliestPending:
+		return version >= 11
+	}
+	return timestamp > offsetEarliestPending
 }
 
 var (
@@ -79,7 +110,7 @@ func (h *handlers) listOffset(id [16]byte, p *kmsg.ListOffsetsRequestTopicPartit
 	if version >= 4 {
 		epoch = p.CurrentLeaderEpoch
 	}
-	if err := part.CheckEpoch(epoch); err != nil {
+	if err := checkEpoch(part, epoch); err != nil {
 		return err
 	}
 	log, err := part.Log()
@@ -87,15 +118,11 @@ func (h *handlers) listOffset(id [16]byte, p *kmsg.ListOffsetsRequestTopicPartit
 		return err
 	}
 	bound := log.High()
-	if q.IsolationLevel == 1 {
+	if q.IsolationLevel != 0 {
 		bound = log.Stable()
 	}
 	at := func(offset int64) {
 		r.Offset, r.LeaderEpoch = offset, log.EpochForOffset(offset)
-	}
-	lowest := map[int64]int16{offsetMaxTimestamp: 7, offsetEarliestLocal: 8, offsetLatestTiered: 9, offsetEarliestPending: 11}
-	if p.Timestamp < offsetEarliestPending || version < lowest[p.Timestamp] {
-		return errOffsetQuery
 	}
 	switch p.Timestamp {
 	case offsetLatest:

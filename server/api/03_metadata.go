@@ -52,20 +52,30 @@ func (h *handlers) metadata(req *wire.Request, q *kmsg.MetadataRequest) kmsg.Res
 		}
 		return resp
 	}
+	if req.Version < 12 {
+		for i := range q.Topics {
+			if q.Topics[i].Topic == nil || q.Topics[i].TopicID != [16]byte{} {
+				return refuseMetadata(q)
+			}
+		}
+	} else if ids := topicIDs(q); len(ids) > 0 {
+		// With ids in it, a request is about these alone.
+		for _, id := range ids {
+			if known := im.TopicByID(id); known != nil {
+				resp.Topics = append(resp.Topics, h.describeTopic(known, q.IncludeTopicAuthorizedOperations))
+			} else {
+				resp.Topics = append(resp.Topics, missingTopic(nil, id, errUnknownTopicID))
+			}
+		}
+		return resp
+	}
 	mayCreate := h.Config.AutoCreateTopics && (req.Version < 4 || q.AllowAutoTopicCreation)
 	seen := map[string]bool{}
+	var create []string
 	for i := range q.Topics {
 		t := &q.Topics[i]
 		if t.Topic == nil {
-			if req.Version < 12 {
-				resp.Topics = append(resp.Topics, missingTopic(nil, t.TopicID, errInvalidRequest))
-				continue
-			}
-			if known := im.TopicByID(t.TopicID); known != nil {
-				resp.Topics = append(resp.Topics, h.describeTopic(known, q.IncludeTopicAuthorizedOperations))
-			} else {
-				resp.Topics = append(resp.Topics, missingTopic(nil, t.TopicID, errUnknownTopicID))
-			}
+			resp.Topics = append(resp.Topics, missingTopic(nil, t.TopicID, errUnknownTopicID))
 			continue
 		}
 		name := *t.Topic
@@ -79,12 +89,39 @@ func (h *handlers) metadata(req *wire.Request, q *kmsg.MetadataRequest) kmsg.Res
 			continue
 		}
 		c := errUnknownTopicOrPartition
-		if mayCreate && !isInternal(name) {
-			c = h.autoCreate(name)
-		} else if !validTopicName(name) {
+		switch {
+		case !validTopicName(name):
 			c = errInvalidTopic
+		case mayCreate && !isInternal(name):
+			create = append(create, name)
 		}
 		resp.Topics = append(resp.Topics, missingTopic(&name, [16]byte{}, c))
+	}
+	if len(create) > 0 {
+		h.autoCreate(create)
+	}
+	return resp
+}
+
+// topicIDs are the ids a request names, each once.
+func topicIDs(q *kmsg.MetadataRequest) (ids [][16]byte) {
+	seen := map[[16]byte]bool{{}: true}
+	for i := range q.Topics {
+		if id := q.Topics[i].TopicID; !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// refuseMetadata answers versions 10 and 11, which have topic ids in the
+// message but cannot be asked by them.
+func refuseMetadata(q *kmsg.MetadataRequest) kmsg.Response {
+	resp := kmsg.NewPtrMetadataResponse()
+	resp.ControllerID, resp.AuthorizedOperations = -1, noOperations
+	for i := range q.Topics {
+		resp.Topics = append(resp.Topics, missingTopic(q.Topics[i].Topic, q.Topics[i].TopicID, errInvalidRequest))
 	}
 	return resp
 }

@@ -1,8 +1,12 @@
 package api
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/gregor-broker/gregor/server/meta"
 	"github.com/gregor-broker/gregor/wire"
 )
 
@@ -22,7 +26,23 @@ func (h *handlers) findCoordinator(req *wire.Request, q *kmsg.FindCoordinatorReq
 	if q.CoordinatorType < 0 || q.CoordinatorType > 2 || q.CoordinatorType == 2 && req.Version < 6 {
 		return badCoordinator(resp, req.Version, q, errInvalidRequest, "unknown coordinator type")
 	}
+	for _, key := range q.CoordinatorKeys {
+		if q.CoordinatorType == 2 && !sharePartition(key) {
+			return badCoordinator(resp, req.Version, q, errInvalidRequest, "expected keys of the form group:topicId:partition")
+		}
+	}
 	return badCoordinator(resp, req.Version, q, errCoordinatorNotAvailable, "this broker has no coordinator for groups or transactions")
+}
+
+// sharePartition says whether a key names a partition of a share group.
+func sharePartition(key string) bool {
+	parts := strings.Split(key, ":")
+	if len(parts) < 3 || strings.Join(parts[:len(parts)-2], ":") == "" {
+		return false
+	}
+	_, idErr := meta.ParseUUID(parts[len(parts)-2])
+	_, indexErr := strconv.ParseInt(parts[len(parts)-1], 10, 32)
+	return idErr == nil && indexErr == nil
 }
 
 func badCoordinator(resp *kmsg.FindCoordinatorResponse, version int16, q *kmsg.FindCoordinatorRequest, code int16, text string) kmsg.Response {

@@ -1,7 +1,9 @@
 package api
 
 import (
-	"sort"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -28,8 +30,14 @@ func (h *handlers) apiVersions(req *wire.Request) wire.Reply {
 	}
 	q := kmsg.NewPtrApiVersionsRequest()
 	q.SetVersion(req.Version)
+	if len(req.Body) > smallColdBytes {
+		return wire.CloseConnection(fmt.Errorf("ApiVersions request of %d bytes, at most %d", len(req.Body), smallColdBytes))
+	}
+	if err := checkCold(req); err != nil {
+		return wire.CloseConnection(fmt.Errorf("malformed ApiVersions request: %w", err))
+	}
 	if err := q.ReadFrom(req.Body); err != nil {
-		return wire.CloseConnection(err)
+		return wire.CloseConnection(fmt.Errorf("malformed ApiVersions request: %w", err))
 	}
 	resp := kmsg.NewPtrApiVersionsResponse()
 	if req.Version >= 3 {
@@ -61,13 +69,14 @@ func (h *handlers) addFeatures(resp *kmsg.ApiVersionsResponse, version int16) {
 	}
 	im := h.Image()
 	resp.FinalizedFeaturesEpoch = im.Offset
-	names := make([]string, 0, len(im.Features))
-	for name := range im.Features {
-		names = append(names, name)
+	levels := map[string]int16{}
+	maps.Copy(levels, im.Features)
+	if h.KRaftVersion != nil {
+		// Its level stands in a control record, not in the image.
+		levels["kraft.version"] = h.KRaftVersion()
 	}
-	sort.Strings(names)
-	for _, name := range names {
-		if level := im.Features[name]; level > 0 {
+	for _, name := range slices.Sorted(maps.Keys(levels)) {
+		if level := levels[name]; level > 0 {
 			resp.FinalizedFeatures = append(resp.FinalizedFeatures, kmsg.ApiVersionsResponseFinalizedFeature{
 				Name: name, MinVersionLevel: level, MaxVersionLevel: level})
 		}

@@ -26,6 +26,7 @@ func (h *handlers) createTopics(req *wire.Request, q *kmsg.CreateTopicsRequest) 
 		for i := range q.Topics {
 			out := kmsg.NewCreateTopicsResponseTopic()
 			out.Topic, out.ErrorCode, out.ErrorMessage = q.Topics[i].Topic, code(err), message(err)
+			out.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
 			resp.Topics = append(resp.Topics, out)
 		}
 		return resp
@@ -34,13 +35,13 @@ func (h *handlers) createTopics(req *wire.Request, q *kmsg.CreateTopicsRequest) 
 		out := kmsg.NewCreateTopicsResponseTopic()
 		out.Topic, out.TopicID = r.Name, r.ID
 		out.NumPartitions, out.ReplicationFactor = -1, -1
+		out.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
 		if r.Err != nil {
 			out.ErrorCode, out.ErrorMessage = r.Err.Code, text(r.Err)
 			resp.Topics = append(resp.Topics, out)
 			continue
 		}
 		out.NumPartitions, out.ReplicationFactor = r.NumPartitions, r.ReplicationFactor
-		out.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
 		for _, c := range r.Configs {
 			one := kmsg.NewCreateTopicsResponseTopicConfig()
 			one.Name, one.Value, one.ReadOnly, one.Source, one.IsSensitive = c.Name, c.Value, c.ReadOnly, c.Source, c.Sensitive
@@ -70,26 +71,24 @@ func text(e *controller.Error) *string {
 	return &e.Message
 }
 
-// autoCreate makes a topic that a Metadata request named and returns the code
-// the answer carries for it.
-func (h *handlers) autoCreate(name string) int16 {
-	if !validTopicName(name) {
-		return errInvalidTopic
+// autoCreate makes the topics that a Metadata request named and nobody has, all
+// in one change. The answer does not depend on the outcome: it says
+// UNKNOWN_TOPIC_OR_PARTITION, and the client asks again.
+func (h *handlers) autoCreate(names []string) {
+	topics := make([]controller.NewTopic, 0, len(names))
+	for _, name := range names {
+		topics = append(topics, controller.NewTopic{Name: name, NumPartitions: -1, ReplicationFactor: -1})
 	}
-	results, err := h.Controller.CreateTopics([]controller.NewTopic{{Name: name, NumPartitions: -1, ReplicationFactor: -1}}, false)
+	results, err := h.Controller.CreateTopics(topics, false)
 	if err != nil {
-		h.Logger.Error("cannot create a topic automatically", "topic", name, "error", err)
-		return errUnknownTopicOrPartition
+		h.Logger.Error("cannot create topics automatically", "topics", len(names), "first", names[0], "error", err)
+		return
 	}
 	for _, r := range results {
 		if r.Err != nil && r.Err.Code != errTopicAlreadyExists {
-			h.Logger.Warn("cannot create a topic automatically", "topic", name, "error", r.Err)
-			if r.Err.Code == errInvalidTopic {
-				return errInvalidTopic
-			}
+			h.Logger.Warn("cannot create a topic automatically", "topic", r.Name, "error", r.Err)
 		}
 	}
-	return errUnknownTopicOrPartition
 }
 
 // DeleteTopics, versions 1 to 6.

@@ -52,6 +52,11 @@ func (h *handlers) initProducerID(_ *wire.Request, q *kmsg.InitProducerIDRequest
 		}
 		return resp
 	}
+	if (q.ProducerID == -1) != (q.ProducerEpoch == -1) {
+		// Either both are known or none is.
+		resp.ErrorCode = errInvalidRequest
+		return resp
+	}
 	id, err := h.nextProducerID()
 	if err != nil {
 		resp.ErrorCode = code(err)

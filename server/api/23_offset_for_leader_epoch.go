@@ -38,7 +38,7 @@ func (h *handlers) epochEnd(id [16]byte, index, current, epoch int32, r *kmsg.Of
 	if part == nil {
 		return errNoTopic
 	}
-	if err := part.CheckEpoch(current); err != nil {
+	if err := checkEpoch(part, current); err != nil {
 		return err
 	}
 	log, err := part.Log()

@@ -26,8 +26,19 @@ const errInvalidBrokerResource = "Unexpected broker id, expected %d or empty str
 func (h *handlers) describeConfigs(req *wire.Request, q *kmsg.DescribeConfigsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeConfigsResponse()
 	im := h.Image()
+	type place struct {
+		kind kmsg.ConfigResourceType
+		name string
+	}
+	seen := map[place]bool{}
 	for i := range q.Resources {
 		r := &q.Resources[i]
+		// One resource is a few bytes to ask for and a hundred kilobytes to tell:
+		// it is told once.
+		if seen[place{r.ResourceType, r.ResourceName}] {
+			continue
+		}
+		seen[place{r.ResourceType, r.ResourceName}] = true
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
 		out.Configs = []kmsg.DescribeConfigsResponseResourceConfig{}
@@ -37,7 +48,7 @@ func (h *handlers) describeConfigs(req *wire.Request, q *kmsg.DescribeConfigsReq
 		}
 		for j := range entries {
 			e := &entries[j]
-			if r.ConfigNames != nil && !slices.Contains(r.ConfigNames, e.Name) {
+			if len(r.ConfigNames) > 0 && !slices.Contains(r.ConfigNames, e.Name) {
 				continue
 			}
 			out.Configs = append(out.Configs, configEntry(e, q.IncludeSynonyms, q.IncludeDocumentation))
@@ -66,6 +77,18 @@ func configEntry(e *config.Entry, synonyms, docs bool) kmsg.DescribeConfigsRespo
 	return c
 }
 
+// ownBroker refuses names of brokers that are not this one.
+func (h *handlers) ownBroker(name string) error {
+	id, err := strconv.ParseInt(name, 10, 32)
+	switch {
+	case err != nil:
+		return &apiError{errInvalidRequest, "Broker id must be an integer, but it is: " + name}
+	case int32(id) != h.NodeID:
+		return &apiError{errInvalidRequest, fmt.Sprintf(errInvalidBrokerResource, h.NodeID, name)}
+	}
+	return nil
+}
+
 // configEntries lists the configs of a resource.
 func (h *handlers) configEntries(im *meta.Image, kind int8, name string) ([]config.Entry, error) {
 	cluster := im.Configs(meta.ResourceBroker, "")
@@ -83,11 +106,24 @@ func (h *handlers) configEntries(im *meta.Image, kind int8, name string) ([]conf
 		if name == "" {
 			return h.Config.ClusterEntries(cluster), nil
 		}
-		if name != strconv.Itoa(int(h.NodeID)) {
-			return nil, &apiError{errInvalidRequest, fmt.Sprintf(errInvalidBrokerResource, h.NodeID, name)}
+		if err := h.ownBroker(name); err != nil {
+			return nil, err
 		}
 		return h.Config.BrokerEntries(own, cluster), nil
-	case meta.ResourceBrokerLogger, meta.ResourceClientMetrics, meta.ResourceGroup:
+	case meta.ResourceBrokerLogger:
+		if name == "" {
+			return nil, &apiError{errInvalidRequest, "Broker id must not be empty"}
+		}
+		return nil, h.ownBroker(name)
+	case meta.ResourceClientMetrics:
+		if name == "" {
+			return nil, &apiError{errInvalidRequest, "Client metrics subscription name must not be empty"}
+		}
+		return nil, nil
+	case meta.ResourceGroup:
+		if name == "" {
+			return nil, &apiError{errInvalidRequest, "Group name must not be empty"}
+		}
 		return nil, nil
 	}
 	return nil, &apiError{errInvalidRequest, fmt.Sprintf("unsupported resource type: %d", kind)}

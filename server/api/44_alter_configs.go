@@ -22,6 +22,13 @@ func (h *handlers) incrementalAlterConfigs(_ *wire.Request, q *kmsg.IncrementalA
 			o := &r.Configs[j]
 			c.Ops = append(c.Ops, controller.ConfigOp{Name: o.Name, Op: int8(o.Op), Value: o.Value})
 		}
+		if refused := h.refuseResource(c.Resource, len(c.Ops)); refused != nil {
+			out := kmsg.NewIncrementalAlterConfigsResponseResource()
+			out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
+			out.ErrorCode, out.ErrorMessage = code(refused), message(refused)
+			resp.Resources = append(resp.Resources, out)
+			continue
+		}
 		changes = append(changes, c)
 	}
 	results, err := h.Controller.IncrementalAlterConfigs(changes, q.ValidateOnly)
@@ -45,6 +52,24 @@ func (h *handlers) incrementalAlterConfigs(_ *wire.Request, q *kmsg.IncrementalA
 	return resp
 }
 
+// refuseResource is what the broker looks at before the controller
+// (ConfigAdminManager.preprocess): brokers and their loggers are changed at
+// that broker only, and this one's loggers have no levels of their own.
+func (h *handlers) refuseResource(r meta.ConfigResource, changes int) error {
+	switch {
+	case r.Type == meta.ResourceBroker && r.Name != "":
+		return h.ownBroker(r.Name)
+	case r.Type == meta.ResourceBrokerLogger:
+		if err := h.ownBroker(r.Name); err != nil {
+			return err
+		}
+		if changes > 0 {
+			return &apiError{errInvalidConfig, "loggers of this broker have no levels of their own; gregor.log.level in server.properties is the level of all"}
+		}
+	}
+	return nil
+}
+
 func resource(kind kmsg.ConfigResourceType, name string) meta.ConfigResource {
 	return meta.ConfigResource{Type: int8(kind), Name: name}
 }
@@ -62,6 +87,13 @@ func (h *handlers) alterConfigs(_ *wire.Request, q *kmsg.AlterConfigsRequest) km
 		c := controller.ConfigReplacement{Resource: resource(r.ResourceType, r.ResourceName)}
 		for j := range r.Configs {
 			c.Configs = append(c.Configs, controller.TopicConfig{Name: r.Configs[j].Name, Value: r.Configs[j].Value})
+		}
+		if refused := h.refuseResource(c.Resource, len(c.Configs)); refused != nil {
+			out := kmsg.NewAlterConfigsResponseResource()
+			out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
+			out.ErrorCode, out.ErrorMessage = code(refused), message(refused)
+			resp.Resources = append(resp.Resources, out)
+			continue
 		}
 		changes = append(changes, c)
 	}

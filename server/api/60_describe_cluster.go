@@ -20,11 +20,11 @@ func (h *handlers) describeCluster(req *wire.Request, q *kmsg.DescribeClusterReq
 	switch {
 	case req.Version >= 1 && q.EndpointType == 2:
 		text := "the request was sent to a broker listener, controllers are described by controllers"
-		resp.ErrorCode, resp.ErrorMessage, resp.EndpointType = errMismatchedEndpointType, &text, 2
+		resp.ErrorCode, resp.ErrorMessage, resp.ControllerID = errMismatchedEndpointType, &text, -1
 		return resp
 	case req.Version >= 1 && q.EndpointType != 1:
 		text := "unknown endpoint type"
-		resp.ErrorCode, resp.ErrorMessage = errUnsupportedEndpointType, &text
+		resp.ErrorCode, resp.ErrorMessage, resp.ControllerID = errUnsupportedEndpointType, &text, -1
 		return resp
 	}
 	if q.IncludeClusterAuthorizedOperations {

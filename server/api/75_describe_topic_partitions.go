@@ -32,10 +32,13 @@ func (h *handlers) describeTopicPartitions(req *wire.Request, q *kmsg.DescribeTo
 	}
 	from := int32(0)
 	if c := q.Cursor; c != nil {
+		if c.Partition < 0 || !all && !slices.Contains(names, c.Topic) {
+			return refuseTopicPartitions(q)
+		}
 		i, _ := slices.BinarySearch(names, c.Topic)
 		names = names[i:]
 		if len(names) > 0 && names[0] == c.Topic {
-			from = max(c.Partition, 0)
+			from = c.Partition
 		}
 	}
 	left := max(min(int(q.ResponsePartitionLimit), int(h.Config.Network.MaxRequestPartitions)), 1)
@@ -51,7 +54,7 @@ func (h *handlers) describeTopicPartitions(req *wire.Request, q *kmsg.DescribeTo
 				c = errInvalidTopic
 			}
 			out := kmsg.NewDescribeTopicPartitionsResponseTopic()
-			out.Topic, out.ErrorCode, out.AuthorizedOperations = &name, c, noOperations
+			out.Topic, out.ErrorCode, out.AuthorizedOperations = &name, c, topicOperations
 			resp.Topics = append(resp.Topics, out)
 			from = 0
 			continue
@@ -64,6 +67,18 @@ func (h *handlers) describeTopicPartitions(req *wire.Request, q *kmsg.DescribeTo
 			resp.NextCursor = cursor(name, next)
 			break
 		}
+	}
+	return resp
+}
+
+// refuseTopicPartitions answers a cursor that is negative or names a topic that
+// is not asked for.
+func refuseTopicPartitions(q *kmsg.DescribeTopicPartitionsRequest) kmsg.Response {
+	resp := kmsg.NewPtrDescribeTopicPartitionsResponse()
+	for i := range q.Topics {
+		out := kmsg.NewDescribeTopicPartitionsResponseTopic()
+		out.Topic, out.ErrorCode, out.AuthorizedOperations = &q.Topics[i].Topic, errInvalidRequest, noOperations
+		resp.Topics = append(resp.Topics, out)
 	}
 	return resp
 }

@@ -9,10 +9,8 @@ import (
 	"github.com/gregor-broker/gregor/wire"
 )
 
-// The cold messages are decoded by kmsg, which bounds array counts by the bytes
-// that remain, but not by what an element costs in memory: a frame of one-byte
-// elements can grow a hundredfold. Cold requests are therefore small by rule,
-// and the larger ones decoded one at a time.
+// Cold requests are small by rule, their shape is walked before kmsg decodes
+// them (see shape), and the larger ones are decoded one at a time.
 const (
 	maxColdBytes   = 2 << 20
 	smallColdBytes = 64 << 10
@@ -33,6 +31,9 @@ func cold[Q any, P request[Q]](do func(*wire.Request, P) kmsg.Response) wire.Han
 		if len(req.Body) > maxColdBytes {
 			return wire.CloseConnection(fmt.Errorf("%s request of %d bytes, at most %d", req.Spec.Name, len(req.Body), maxColdBytes))
 		}
+		if err := checkCold(req); err != nil {
+			return wire.CloseConnection(fmt.Errorf("malformed %s request: %w", req.Spec.Name, err))
+		}
 		if len(req.Body) > smallColdBytes {
 			largeCold.Lock()
 			defer largeCold.Unlock()
@@ -44,6 +45,18 @@ func cold[Q any, P request[Q]](do func(*wire.Request, P) kmsg.Response) wire.Han
 		}
 		return encode(req, do(req, q))
 	}
+}
+
+// checkCold walks a request's shape; what has none must be small.
+func checkCold(req *wire.Request) error {
+	s, ok := shapes[req.Key]
+	if !ok {
+		if len(req.Body) > smallColdBytes {
+			return fmt.Errorf("request of %d bytes, at most %d", len(req.Body), smallColdBytes)
+		}
+		return nil
+	}
+	return s.check(req.Body, req.Version, req.Flexible())
 }
 
 // encode makes a ready reply of a response.

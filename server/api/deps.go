@@ -27,7 +27,9 @@ type Deps struct {
 	// Endpoints are advertised.listeners by listener name; Rack is broker.rack.
 	Endpoints map[string]Endpoint
 	Rack      *string
-	LogDirs   []string
+	// KRaftVersion is the finalized level of kraft.version, 0 for none.
+	KRaftVersion func() int16
+	LogDirs      []string
 }
 
 // Endpoint is where clients of a listener reach this broker.

@@ -14,39 +14,40 @@ import (
 // Kafka's error codes (org.apache.kafka.common.protocol.Errors) that this
 // broker answers with.
 const (
-	errUnknownServerError         int16 = -1
-	errNone                       int16 = 0
-	errOffsetOutOfRange           int16 = 1
-	errCorruptMessage             int16 = 2
-	errUnknownTopicOrPartition    int16 = 3
-	errLeaderNotAvailable         int16 = 5
-	errNotLeaderOrFollower        int16 = 6
-	errMessageTooLarge            int16 = 10
-	errCoordinatorNotAvailable    int16 = 15
-	errInvalidTopic               int16 = 17
-	errRecordListTooLarge         int16 = 18
-	errInvalidRequiredAcks        int16 = 21
-	errInvalidTimestamp           int16 = 32
-	errUnsupportedVersion         int16 = 35
-	errTopicAlreadyExists         int16 = 36
-	errInvalidPartitions          int16 = 37
-	errInvalidReplicationFactor   int16 = 38
-	errInvalidConfig              int16 = 40
-	errInvalidRequest             int16 = 42
-	errPolicyViolation            int16 = 44
-	errOutOfOrderSequence         int16 = 45
-	errInvalidProducerEpoch       int16 = 47
-	errInvalidTxnState            int16 = 48
-	errTransactionCoordFenced     int16 = 52
-	errKafkaStorage               int16 = 56
-	errUnknownProducerID          int16 = 59
-	errFetchSessionTopicID        int16 = 106
-	errFencedLeaderEpoch          int16 = 74
-	errUnknownLeaderEpoch         int16 = 75
-	errUnsupportedCompressionType int16 = 76
-	errInvalidRecord              int16 = 87
-	errUnknownTopicID             int16 = 100
-	errTransactionAbortable       int16 = 120
+	errUnknownServerError                 int16 = -1
+	errNone                               int16 = 0
+	errOffsetOutOfRange                   int16 = 1
+	errCorruptMessage                     int16 = 2
+	errUnknownTopicOrPartition            int16 = 3
+	errLeaderNotAvailable                 int16 = 5
+	errNotLeaderOrFollower                int16 = 6
+	errMessageTooLarge                    int16 = 10
+	errCoordinatorNotAvailable            int16 = 15
+	errInvalidTopic                       int16 = 17
+	errRecordListTooLarge                 int16 = 18
+	errInvalidRequiredAcks                int16 = 21
+	errInvalidTimestamp                   int16 = 32
+	errUnsupportedVersion                 int16 = 35
+	errTopicAlreadyExists                 int16 = 36
+	errInvalidPartitions                  int16 = 37
+	errInvalidReplicationFactor           int16 = 38
+	errInvalidConfig                      int16 = 40
+	errInvalidRequest                     int16 = 42
+	errPolicyViolation                    int16 = 44
+	errOutOfOrderSequence                 int16 = 45
+	errInvalidProducerEpoch               int16 = 47
+	errInvalidTxnState                    int16 = 48
+	errTransactionCoordFenced             int16 = 52
+	errTransactionalIDAuthorizationFailed int16 = 53
+	errKafkaStorage                       int16 = 56
+	errUnknownProducerID                  int16 = 59
+	errFetchSessionTopicID                int16 = 106
+	errFencedLeaderEpoch                  int16 = 74
+	errUnknownLeaderEpoch                 int16 = 75
+	errUnsupportedCompressionType         int16 = 76
+	errInvalidRecord                      int16 = 87
+	errUnknownTopicID                     int16 = 100
+	errTransactionAbortable               int16 = 120
 )
 
 // code maps an error of the rooms below to Kafka's code. What it does not know
@@ -91,14 +92,14 @@ var mapping = []struct {
 	{batch.ErrCRC, errCorruptMessage},
 	{batch.ErrTimestamp, errInvalidTimestamp},
 	{batch.ErrLength, errCorruptMessage},
-	{batch.ErrShort, errCorruptMessage},
+	{batch.ErrShort, errInvalidRecord}, // no batch at all, for Kafka
 	{batch.ErrNoKey, errInvalidRecord},
 	{batch.ErrStructure, errInvalidRecord},
 	{batch.ErrCount, errInvalidRecord},
 	{batch.ErrAttributes, errInvalidRecord},
 	{batch.ErrProducer, errInvalidRecord},
 	{batch.ErrControl, errInvalidRecord},
-	{batch.ErrMagic, errInvalidRecord},
+	{batch.ErrMagic, errCorruptMessage},
 	{batch.ErrOldMagic, errInvalidRecord},
 	{codec.ErrTooLarge, errInvalidRecord},
 	{codec.ErrCorrupt, errInvalidRecord},

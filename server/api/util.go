@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gregor-broker/gregor/server/partition"
 )
 
 // sortedKeys returns the keys of m in order.
@@ -18,4 +20,12 @@ func sortedKeys[V any](m map[string]V) []string {
 
 func sortPartitions(p []kmsg.DescribeLogDirsResponseDirTopicPartition) {
 	slices.SortFunc(p, func(a, b kmsg.DescribeLogDirsResponseDirTopicPartition) int { return int(a.Partition - b.Partition) })
+}
+
+// checkEpoch compares the leader epoch a client knows; only -1 stands for none.
+func checkEpoch(p *partition.Partition, epoch int32) error {
+	if epoch < -1 {
+		return partition.ErrFencedEpoch
+	}
+	return p.CheckEpoch(epoch)
 }

@@ -126,6 +126,9 @@ func (p *Partition) Append(records []byte, w engine.Waiter) (engine.Appended, er
 	if err := b.CheckClient(); err != nil {
 		return engine.Appended{}, fmt.Errorf("%w: %w", ErrInvalidBatch, err)
 	}
+	if b.BaseOffset() != 0 {
+		return engine.Appended{}, fmt.Errorf("%w: base offset %d, expected 0", ErrInvalidBatch, b.BaseOffset())
+	}
 	if c.Compression != nil && b.Codec() != *c.Compression {
 		if records, err = recompress(b, *c.Compression, c.Level, recompressLimit(c)); err != nil {
 			return engine.Appended{}, fmt.Errorf("%w: %w", ErrInvalidBatch, err)

@@ -220,6 +220,11 @@ func (s *Set) openOne(w *work) *Partition {
 		p.log, err = s.opt.Store.CreateLog(w.dir, name, engine.ID(p.TopicID), w.config.Log)
 	}
 	if err == nil {
+		// A log that was made without an id gets the metadata's: later topics of
+		// its name must not take it for theirs.
+		err = p.log.Adopt(engine.ID(p.TopicID))
+	}
+	if err == nil {
 		n := &notice{p: p}
 		n.last.Store(p.log.VisibleBytes())
 		p.log.OnHigh(n.high)

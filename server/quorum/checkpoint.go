@@ -34,7 +34,7 @@ type snapshotID struct {
 
 func (id snapshotID) String() string { return fmt.Sprintf("%020d-%010d", id.end, id.epoch) }
 
-// parseSnapshotID reads a file name that ends with the suffix.
+// parseSnapshotID reads a file name that ends with the suffix. Kafka puts random digits in front of .checkpoint.part.
 func parseSnapshotID(name, suffix string) (snapshotID, bool) {
 	stem, ok := strings.CutSuffix(name, suffix)
 	if !ok || len(stem) < 31 || stem[20] != '-' {
@@ -66,7 +66,6 @@ func listSnapshots(f vfs.FS, logPath string) (list []snapshotID, leftovers []str
 				leftovers = append(leftovers, e.Name())
 			}
 		}
-		// Kafka writes a snapshot under a name that ends in random digits and .checkpoint.part.
 	}
 	slices.SortFunc(list, func(a, b snapshotID) int {
 		if a.end != b.end {

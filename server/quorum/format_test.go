@@ -25,8 +25,6 @@ func plain(t *testing.T, data []byte, ids ...meta.UUID) []byte {
 		if err := b.CheckCRC(); err != nil {
 			t.Fatal(err)
 		}
-		var stamps [8]byte
-		binary.BigEndian.PutUint64(stamps[:], uint64(b.BaseTimestamp()))
 		_ = b.Each(1<<20, func(r *batch.Record) error {
 			if b.IsControl() && binary.BigEndian.Uint16(r.Key[2:]) == uint16(meta.ControlSnapshotHeader) {
 				clear(r.Value[2:10])

@@ -208,19 +208,6 @@ func (f *Fetch) Changed(i int, t Told) bool {
 	return changed
 }
 
-// WouldChange is Changed without remembering: to decide whether a fetch with
-// nothing to read must still be answered at once.
-func (f *Fetch) WouldChange(i int, t Told) bool {
-	if f.session == nil {
-		return false
-	}
-	s := f.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[f.Partitions[i].Key]
-	return e == nil || t.HasError || e.high >= 0 && e.high != t.HighWatermark
-}
-
 // Finish gives the session id for the response: the session's, a new one for a
 // full fetch that asked for one and got a place, or 0. told are the values of
 // the response, one per partition. served are positions that returned records.
@@ -229,7 +216,7 @@ func (f *Fetch) Finish(told []Told) int32 {
 		f.rotate(told)
 		return f.session.id
 	}
-	if !f.create || len(f.Partitions) == 0 {
+	if !f.create {
 		return 0
 	}
 	s := &Session{useIDs: f.useIDs, epoch: 1, entries: make(map[Key]*cached, len(f.Partitions))}

@@ -15,7 +15,7 @@ import (
 const maxFrame = 256 << 20
 
 // patience is how long an answer may take before it counts as none.
-const patience = 15 * time.Second
+const patience = 3 * time.Second
 
 var errNoAnswer = errors.New("no answer")
 

@@ -6,17 +6,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// versions calls f with a new request of every version from min to max.
-func versions[R kmsg.Request](min, max int16, f func(version int16, fresh func() R), fresh func() R) {
-	for v := min; v <= max; v++ {
-		f(v, func() R {
-			r := fresh()
-			r.SetVersion(v)
-			return r
-		})
-	}
-}
-
 // create makes a topic with the prefix; configs are pairs of name and value. It
 // returns the name and the id.
 func (b *broker) create(name string, partitions int32, configs ...string) (string, [16]byte) {

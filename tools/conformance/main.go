@@ -20,6 +20,7 @@ func main() {
 	b := flag.String("b", "localhost:9192", "address of the broker that is compared (Gregor)")
 	run := flag.String("run", ".", "only cases whose names match")
 	texts := flag.Bool("texts", false, "compare the texts of errors and documentation too")
+	order := flag.Bool("order", false, "compare the order of lists whose elements have names too")
 	dump := flag.Bool("dump", false, "print the answers of the first broker too")
 	flag.Parse()
 	pattern, err := regexp.Compile(*run)
@@ -59,7 +60,7 @@ func main() {
 				}
 			}
 		}
-		n := report(os.Stdout, c.name, left.answers, right.answers, *texts)
+		n := report(os.Stdout, c.name, left.answers, right.answers, options{*texts, *order})
 		fmt.Printf("%s: %d answers, %d differences\n", c.name, len(left.answers), n)
 		differences += n
 	}

@@ -5,12 +5,25 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// digits end the names of topics that are made anew for every version.
+var digits = regexp.MustCompile(`[0-9]+(-[0-9]+)?$`)
+
+// short is a topic's name without the prefix of the run and the number of the
+// version, so that differences in several versions are seen to be the same.
+func (b *broker) short(name string) string {
+	if rest, ok := strings.CutPrefix(name, b.prefix); ok {
+		return digits.ReplaceAllString(rest, "")
+	}
+	return name
+}
 
 // line is one field of an answer.
 type line struct{ path, value string }
@@ -29,8 +42,10 @@ type broker struct {
 	answers  []answer
 	ids      map[[16]byte]string // topic ids by the topic's name
 	fatal    error
-	quiet    bool
-	sessions int
+	barriers int // topics made by settleConfigs
+	// unnumbered says that one broker may have taken batches that the other
+	// refused, so that offsets are not compared.
+	unnumbered bool
 }
 
 func newBroker(addr, prefix string) *broker {
@@ -113,6 +128,10 @@ func (f *flattener) walk(path string, v reflect.Value) {
 		}
 		f.walk(path, v.Elem())
 	case reflect.Struct:
+		if k, ok := v.Interface().(kmsg.ApiVersionsResponseApiKey); ok {
+			f.add(path, fmt.Sprintf("%d-%d", k.MinVersion, k.MaxVersion))
+			return
+		}
 		if v.Type() == reflect.TypeFor[kmsg.Tags]() {
 			return
 		}
@@ -132,10 +151,21 @@ func (f *flattener) walk(path string, v reflect.Value) {
 			f.add(path, "null")
 			return
 		}
-		f.add(path+".len", fmt.Sprint(v.Len()))
-		for i := range v.Len() {
-			f.walk(path+"["+f.key(v.Index(i), i)+"]", v.Index(i))
+		seen := map[string]int{}
+		order := make([]string, v.Len())
+		for i := range order {
+			key := f.key(v.Index(i), i)
+			if seen[key]++; seen[key] > 1 {
+				key += fmt.Sprint("#", seen[key])
+			}
+			order[i] = key
+			at := path + "[" + key + "]"
+			if v.Index(i).Kind() == reflect.Struct {
+				f.add(at, present)
+			}
+			f.walk(at, v.Index(i))
 		}
+		f.add(path+orderSuffix, strings.Join(order, " "))
 	case reflect.Array:
 		var id [16]byte
 		reflect.Copy(reflect.ValueOf(&id).Elem(), v)
@@ -160,31 +190,45 @@ func (f *flattener) id(id [16]byte) string {
 		return "zero"
 	}
 	if name, ok := f.b.ids[id]; ok {
-		return "id of " + name
+		return "id of " + f.b.short(name)
 	}
 	return "an id"
 }
 
-// key names an element by what identifies it, so that order does not matter
-// where it carries no meaning.
+const (
+	// present is the value of a whole element; what is in it follows.
+	present = "there"
+	// orderSuffix ends the path of the keys of a list's elements, in order.
+	orderSuffix = " in order"
+)
+
+// key names an element by what identifies it, so that one that is missing or
+// elsewhere does not make all others differ.
 func (f *flattener) key(v reflect.Value, i int) string {
 	if v.Kind() != reflect.Struct {
 		return fmt.Sprint(i)
 	}
-	for _, name := range []string{"ApiKey", "Key", "Name"} {
+	for _, name := range []string{"ApiKey", "Topic", "TopicID", "Partition", "ResourceName", "Name", "NodeID", "Key"} {
 		field := v.FieldByName(name)
-		if !field.IsValid() || !unordered[v.Type().Name()] {
+		if !field.IsValid() {
 			continue
 		}
-		return fmt.Sprint(field.Interface())
+		if field.Kind() == reflect.Pointer {
+			if field.IsNil() {
+				continue
+			}
+			field = field.Elem()
+		}
+		if field.Kind() == reflect.Array {
+			var id [16]byte
+			reflect.Copy(reflect.ValueOf(&id).Elem(), field)
+			return f.id(id)
+		}
+		if s := fmt.Sprint(field.Interface()); s != "" {
+			return f.b.short(s)
+		}
 	}
 	return fmt.Sprint(i)
-}
-
-// unordered are elements whose order no client may rely on.
-var unordered = map[string]bool{
-	"ApiVersionsResponseApiKey": true, "ApiVersionsResponseSupportedFeature": true, "ApiVersionsResponseFinalizedFeature": true,
-	"DescribeConfigsResponseResourceConfig": true, "CreateTopicsResponseTopicConfig": true,
 }
 
 // field replaces what must differ between two brokers.
@@ -221,6 +265,11 @@ func (f *flattener) field(path, name string, v reflect.Value) {
 			f.add(path, fmt.Sprintf("now: %v", time.Since(time.UnixMilli(t)).Abs() < time.Minute))
 			return
 		}
+	case "BaseOffset":
+		if f.b.unnumbered && v.Int() >= 0 {
+			f.add(path, "an offset")
+			return
+		}
 	case "TotalBytes", "UsableBytes":
 		f.add(path, fmt.Sprintf("known: %v", v.Int() > 0))
 		return
@@ -233,8 +282,11 @@ func (f *flattener) field(path, name string, v reflect.Value) {
 	f.walk(path, v)
 }
 
+// options are what may be compared or not.
+type options struct{ texts, order bool }
+
 // report prints how the answers of two brokers differ and returns how often.
-func report(w io.Writer, name string, a, b []answer, texts bool) int {
+func report(w io.Writer, name string, a, b []answer, o options) int {
 	type difference struct{ label, path, a, b string }
 	versions := map[difference][]int16{}
 	var order []difference
@@ -260,11 +312,19 @@ func report(w io.Writer, name string, a, b []answer, texts bool) int {
 			}
 		}
 		sort.Strings(paths)
+		missing := "\x00"
 		for _, p := range paths {
-			if left[p] == right[p] || !texts && isText(p) {
+			l, r := left[p], right[p]
+			if l == r || strings.HasPrefix(p, missing) || !o.texts && isText(p) || !o.order && strings.HasSuffix(p, orderSuffix) {
 				continue
 			}
-			note(difference{a[i].label, p, left[p], right[p]}, a[i].version)
+			if l == present || r == present {
+				missing = p
+			}
+			if strings.HasPrefix(p, "ApiKeys[") && r == "" {
+				p, l = "APIs that are not served", ""
+			}
+			note(difference{a[i].label, p, l, r}, a[i].version)
 		}
 	}
 	last := ""
@@ -273,9 +333,17 @@ func report(w io.Writer, name string, a, b []answer, texts bool) int {
 			fmt.Fprintf(w, "%s: %s\n", name, d.label)
 			last = d.label
 		}
-		fmt.Fprintf(w, "    v%s %s\n        a: %s\n        b: %s\n", ranges(versions[d]), d.path, d.a, d.b)
+		fmt.Fprintf(w, "    v%s %s: %s | %s\n", ranges(versions[d]), d.path, quoted(d.a), quoted(d.b))
 	}
 	return len(order)
+}
+
+// quoted shows that a field was not there at all.
+func quoted(s string) string {
+	if s == "" {
+		return "(nothing)"
+	}
+	return s
 }
 
 func isText(path string) bool {

@@ -30,7 +30,31 @@ func createTopic(t *rig.T, b *rig.Broker, name string, partitions int32, configs
 	adm := newAdmin(t, b)
 	resp, err := adm.CreateTopic(t.Context(), partitions, 1, pointers(configs), name)
 	t.Must(err, "create "+name)
+	untilThere(t, adm, name, int(partitions))
 	return resp.ID
+}
+
+// untilThere waits until the topic's metadata shows n partitions with leaders: Kafka's controller answers a creation
+// before the broker beside it has heard of it.
+func untilThere(t *rig.T, adm *kadm.Client, topic string, n int) kadm.TopicDetail {
+	for {
+		topics, err := adm.ListTopics(t.Context(), topic)
+		t.Must(err, "list "+topic)
+		d := topics[topic]
+		led := 0
+		for _, p := range d.Partitions {
+			if p.Err == nil && p.Leader >= 0 {
+				led++
+			}
+		}
+		if d.Err == nil && led == n {
+			return d
+		}
+		if t.Context().Err() != nil {
+			t.Fatalf("%s: %d partitions with a leader, expected %d (%v)", topic, led, n, d.Err)
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func pointers(m map[string]string) map[string]*string {

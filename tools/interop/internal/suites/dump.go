@@ -67,8 +67,9 @@ func fillForDump(t *rig.T, b *rig.Broker) {
 	t.Must(deleted.Error(), "delete records")
 }
 
-// complaints are what DumpLogSegments says about a file that is not in order.
-var complaints = regexp.MustCompile(`(?i)isvalid: false|mismatch|corrupt|exception|invalid|non-consecutive|out of order|could not|error|unexpected|trailing`)
+// complaints are what DumpLogSegments says about a file that is not in order. It calls the first record of a segment
+// that does not begin at 0 not consecutive ("-1 is followed by"), whoever wrote it; only other pairs count.
+var complaints = regexp.MustCompile(`(?i)isvalid: false|mismatch|corrupt|exception|invalid|^\s*\d+ is followed by|out of order|could not|error|unexpected|trailing`)
 
 func dumpDirectory(s *rig.S, data, name string, killed bool) {
 	files := map[string][]string{}

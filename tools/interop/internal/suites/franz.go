@@ -107,7 +107,7 @@ func franzProduce(s *rig.S, b *rig.Broker) {
 	s.Test("async/idempotent-many-in-flight", franzLimit, func(t *rig.T) {
 		topic := rig.Name("franz-async")
 		createTopic(t, b, topic, 1, nil)
-		franzAsync(t, b, topic, 20000, kgo.ProducerBatchMaxBytes(4096), kgo.MaxProduceRequestsInflightPerBroker(5), kgo.ProducerLinger(0))
+		franzAsync(t, b, topic, 20000, kgo.ProducerBatchMaxBytes(4096), kgo.ProducerLinger(0))
 	})
 	s.Test("async/leader-ack", franzLimit, func(t *rig.T) {
 		topic := rig.Name("franz-acks1")

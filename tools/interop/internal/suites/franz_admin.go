@@ -45,12 +45,10 @@ func franzAdmin(s *rig.S, b *rig.Broker) {
 		}
 		r, err := adm.CreateTopic(t.Context(), 3, 1, pointers(map[string]string{"retention.ms": "1234567"}), topic)
 		t.Must(err, "create")
-		if r.NumPartitions != 3 || r.ReplicationFactor != 1 || r.ID == (kadm.TopicID{}) || r.Configs["retention.ms"].MaybeValue() != "1234567" {
+		if r.NumPartitions != 3 || r.ReplicationFactor != 1 || r.ID == (kadm.TopicID{}) || valueOf(r.Configs["retention.ms"]) != "1234567" {
 			t.Fatalf("%+v", r)
 		}
-		td, err := adm.ListTopics(t.Context(), topic)
-		t.Must(err, "list")
-		if d := td[topic]; d.ID != r.ID || len(d.Partitions) != 3 || d.Partitions[2].Leader != 1 {
+		if d := untilThere(t, adm, topic, 3); d.ID != r.ID || d.Partitions[2].Leader != 1 {
 			t.Fatalf("%+v", d)
 		}
 		_, err = adm.CreateTopic(t.Context(), 3, 1, nil, topic)
@@ -82,11 +80,7 @@ func franzAdmin(s *rig.S, b *rig.Broker) {
 		r, err := adm.UpdatePartitions(t.Context(), 5, topic)
 		t.Must(err, "grow")
 		t.Must(r.Error(), "grow")
-		td, err := adm.ListTopics(t.Context(), topic)
-		t.Must(err, "list")
-		if len(td[topic].Partitions) != 5 {
-			t.Fatalf("%d partitions, expected 5", len(td[topic].Partitions))
-		}
+		untilThere(t, adm, topic, 5)
 		if r, err = adm.UpdatePartitions(t.Context(), 3, topic); err == nil {
 			err = r.Error()
 		}
@@ -121,13 +115,13 @@ func franzAdmin(s *rig.S, b *rig.Broker) {
 		alter(nil, kadm.AlterConfig{Op: kadm.DeleteConfig, Name: "retention.ms"},
 			kadm.AlterConfig{Op: kadm.SubtractConfig, Name: "cleanup.policy", Value: kmsg.StringPtr("compact")})
 		got = topicConfigs(t, adm, topic)
-		if got["retention.ms"].MaybeValue() != "604800000" || got["cleanup.policy"].MaybeValue() != "delete" {
-			t.Fatalf("after deleting: %q, %q", got["retention.ms"].MaybeValue(), got["cleanup.policy"].MaybeValue())
+		if valueOf(got["retention.ms"]) != "604800000" || valueOf(got["cleanup.policy"]) != "delete" {
+			t.Fatalf("after deleting: %q, %q", valueOf(got["retention.ms"]), valueOf(got["cleanup.policy"]))
 		}
 		r, err := adm.AlterTopicConfigsState(t.Context(), []kadm.AlterConfig{{Name: "retention.ms", Value: kmsg.StringPtr("99")}}, topic)
 		t.Must(err, "replace all")
 		t.Must(r[0].Err, "replace all")
-		if got = topicConfigs(t, adm, topic); got["retention.ms"].MaybeValue() != "99" || got["segment.bytes"].Source == kmsg.ConfigSourceDynamicTopicConfig {
+		if got = topicConfigs(t, adm, topic); valueOf(got["retention.ms"]) != "99" || got["segment.bytes"].Source == kmsg.ConfigSourceDynamicTopicConfig {
 			t.Fatalf("after replacing all: %+v", got)
 		}
 	})
@@ -139,8 +133,8 @@ func franzAdmin(s *rig.S, b *rig.Broker) {
 		for _, c := range r[0].Configs {
 			got[c.Key] = c
 		}
-		if got["node.id"].MaybeValue() != "1" || got["log.dirs"].MaybeValue() != b.Data || got["advertised.listeners"].MaybeValue() == "" {
-			t.Fatalf("node.id %q, log.dirs %q, advertised.listeners %q", got["node.id"].MaybeValue(), got["log.dirs"].MaybeValue(), got["advertised.listeners"].MaybeValue())
+		if valueOf(got["node.id"]) != "1" || valueOf(got["log.dirs"]) != b.Data || valueOf(got["advertised.listeners"]) == "" {
+			t.Fatalf("node.id %q, log.dirs %q, advertised.listeners %q", valueOf(got["node.id"]), valueOf(got["log.dirs"]), valueOf(got["advertised.listeners"]))
 		}
 	})
 	s.Test("admin/delete-records", franzLimit, func(t *rig.T) {
@@ -224,3 +218,6 @@ func topicConfigs(t *rig.T, adm *kadm.Client, topic string) map[string]kadm.Conf
 	}
 	return out
 }
+
+// valueOf is a config's value, empty when it has none.
+func valueOf(c kadm.Config) string { return c.MaybeValue() }

@@ -81,7 +81,7 @@ func own(t *rig.T, b *rig.Broker, e *estate, owner string, round int) {
 			})
 		}
 	} else {
-		e.add(t, b, fmt.Sprintf("handover-new-%d-by-%s", round, owner), 2, uint64(100+len(e.plans)), map[string]string{
+		e.add(t, b, fmt.Sprintf("handover-new-%d-by-%s", len(e.plans), owner), 2, uint64(100+len(e.plans)), map[string]string{
 			"retention.ms": "-1", "max.message.bytes": fmt.Sprint(2_000_000 + round),
 		})
 		// One change to a topic of old, one topic that goes.

@@ -27,9 +27,10 @@ type place struct {
 
 // account is what one producer has sent to one partition. Its records are numbered from 0.
 type account struct {
-	sent  int64
-	acked []int64 // offset by number; -1 while not acknowledged
-	seen  []int64 // offset by number, as found in the log
+	sent    int64
+	acked   []int64 // offset by number; -1 while not acknowledged
+	seen    []int64 // offset by number, as found in the log
+	settled int     // below this number, acked and seen are known to be the same
 }
 
 // ledger knows of every record who sent it, where it was acknowledged, and where it was found. Safe for concurrent use.
@@ -222,10 +223,11 @@ func (l *ledger) settled(at place, owed [producers]int64) error {
 		if int64(len(a.seen)) < owed[who] {
 			return fmt.Errorf("%s-%d: records %d to %d of producer %d were acknowledged and are gone", at.topic, at.partition, len(a.seen), owed[who]-1, who)
 		}
-		for n, offset := range a.seen {
-			if a.acked[n] >= 0 && a.acked[n] != offset {
-				return fmt.Errorf("%s-%d: record %d of producer %d was acknowledged at %d and is at %d", at.topic, at.partition, n, who, a.acked[n], offset)
+		for n := a.settled; n < len(a.seen) && a.acked[n] >= 0; n++ {
+			if a.acked[n] != a.seen[n] {
+				return fmt.Errorf("%s-%d: record %d of producer %d was acknowledged at %d and is at %d", at.topic, at.partition, n, who, a.acked[n], a.seen[n])
 			}
+			a.settled = n + 1
 		}
 	}
 	return nil
@@ -241,10 +243,8 @@ func (l *ledger) complete() error {
 			if int64(len(a.seen)) != a.sent {
 				return fmt.Errorf("%s-%d: producer %d sent %d records, %d are there", at.topic, at.partition, who, a.sent, len(a.seen))
 			}
-			for n, offset := range a.acked {
-				if offset < 0 {
-					return fmt.Errorf("%s-%d: record %d of producer %d was never acknowledged", at.topic, at.partition, n, who)
-				}
+			if int64(a.settled) != a.sent {
+				return fmt.Errorf("%s-%d: record %d of producer %d was never acknowledged", at.topic, at.partition, a.settled, who)
 			}
 		}
 	}

@@ -36,14 +36,14 @@ func segmentio(s *rig.S) {
 		}
 		s.Test("writer/auto-creation", segmentioLimit, func(t *rig.T) {
 			topic := rig.Name("segmentio-auto")
-			w := &kafkago.Writer{Addr: kafkago.TCP(b.Addr), Topic: topic, AllowAutoTopicCreation: true, BatchTimeout: time.Millisecond}
+			w := &kafkago.Writer{Addr: kafkago.TCP(b.Addr), Transport: segmentioTransport(t), RequiredAcks: kafkago.RequireAll, Topic: topic, AllowAutoTopicCreation: true, BatchTimeout: time.Millisecond}
 			t.Cleanup(func() { _ = w.Close() })
 			t.Must(segmentioUntilThere(t, w, kafkago.Message{Value: []byte("v")}), "write")
 		})
 		s.Test("writer/message-too-large", segmentioLimit, func(t *rig.T) {
 			topic := rig.Name("segmentio-large")
 			createTopic(t, b, topic, 1, map[string]string{"max.message.bytes": "10000"})
-			w := &kafkago.Writer{Addr: kafkago.TCP(b.Addr), Topic: topic, BatchTimeout: time.Millisecond, MaxAttempts: 1}
+			w := &kafkago.Writer{Addr: kafkago.TCP(b.Addr), Transport: segmentioTransport(t), RequiredAcks: kafkago.RequireAll, Topic: topic, BatchTimeout: time.Millisecond, MaxAttempts: 1}
 			t.Cleanup(func() { _ = w.Close() })
 			err := w.WriteMessages(t.Context(), kafkago.Message{Value: make([]byte, 50000)})
 			var each kafkago.WriteErrors
@@ -54,14 +54,14 @@ func segmentio(s *rig.S) {
 		s.Test("reader/waits", segmentioLimit, func(t *rig.T) {
 			topic := rig.Name("segmentio-wait")
 			createTopic(t, b, topic, 1, nil)
-			r := kafkago.NewReader(kafkago.ReaderConfig{Brokers: []string{b.Addr}, Topic: topic, MinBytes: 1, MaxBytes: 1e6, MaxWait: 20 * time.Second})
+			r := kafkago.NewReader(kafkago.ReaderConfig{Brokers: []string{b.Addr}, Topic: topic, MinBytes: 1, MaxBytes: 1e6, MaxWait: 2 * time.Second}) // closing it waits as long
 			t.Cleanup(func() { _ = r.Close() })
 			got := make(chan error, 1)
 			go func() {
 				_, err := r.ReadMessage(t.Context())
 				got <- err
 			}()
-			w := &kafkago.Writer{Addr: kafkago.TCP(b.Addr), Topic: topic, BatchTimeout: time.Millisecond}
+			w := &kafkago.Writer{Addr: kafkago.TCP(b.Addr), Transport: segmentioTransport(t), RequiredAcks: kafkago.RequireAll, Topic: topic, BatchTimeout: time.Millisecond}
 			t.Cleanup(func() { _ = w.Close() })
 			t.Must(w.WriteMessages(t.Context(), kafkago.Message{Value: []byte("v")}), "write")
 			t.Must(<-got, "read")
@@ -71,13 +71,20 @@ func segmentio(s *rig.S) {
 }
 
 // segmentioUntilThere writes until the topic that the first try creates has a leader: the library hands that error on.
-func segmentioUntilThere(t *rig.T, w *kafkago.Writer, m kafkago.Message) error {
+func segmentioUntilThere(t *rig.T, w *kafkago.Writer, m ...kafkago.Message) error {
 	for {
-		err := w.WriteMessages(t.Context(), m)
+		err := w.WriteMessages(t.Context(), m...)
 		if !errors.Is(err, kafkago.UnknownTopicOrPartition) && !errors.Is(err, kafkago.LeaderNotAvailable) || t.Context().Err() != nil {
 			return err
 		}
 	}
+}
+
+// segmentioTransport forgets metadata at once: the library's own answers for seconds out of what it knew before.
+func segmentioTransport(t *rig.T) *kafkago.Transport {
+	transport := &kafkago.Transport{MetadataTTL: 50 * time.Millisecond}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
 }
 
 func segmentioDial(t *rig.T, b *rig.Broker, topic string, partition int) *kafkago.Conn {
@@ -159,7 +166,7 @@ func segmentioConnAdmin(t *rig.T, b *rig.Broker) {
 func segmentioWriterReader(t *rig.T, b *rig.Broker, codec kafkago.Compression) {
 	topic := rig.Name("segmentio-writer")
 	createTopic(t, b, topic, 1, nil)
-	w := &kafkago.Writer{Addr: kafkago.TCP(b.Addr), Topic: topic, Compression: codec, BatchTimeout: time.Millisecond, RequiredAcks: kafkago.RequireAll}
+	w := &kafkago.Writer{Addr: kafkago.TCP(b.Addr), Transport: segmentioTransport(t), RequiredAcks: kafkago.RequireAll, Topic: topic, Compression: codec, BatchTimeout: time.Millisecond}
 	t.Cleanup(func() { _ = w.Close() })
 	const n = 2000
 	var messages []kafkago.Message
@@ -169,7 +176,7 @@ func segmentioWriterReader(t *rig.T, b *rig.Broker, codec kafkago.Compression) {
 			Headers: []kafkago.Header{{Key: "h", Value: []byte("x")}},
 		})
 	}
-	t.Must(w.WriteMessages(t.Context(), messages...), "write")
+	t.Must(segmentioUntilThere(t, w, messages...), "write")
 	r := kafkago.NewReader(kafkago.ReaderConfig{Brokers: []string{b.Addr}, Topic: topic, MinBytes: 1, MaxBytes: 1e6, MaxWait: 500 * time.Millisecond})
 	t.Cleanup(func() { _ = r.Close() })
 	for i := range n {
@@ -187,7 +194,7 @@ func segmentioWriterReader(t *rig.T, b *rig.Broker, codec kafkago.Compression) {
 }
 
 func segmentioClient(t *rig.T, b *rig.Broker) {
-	c := &kafkago.Client{Addr: kafkago.TCP(b.Addr), Timeout: 20 * time.Second}
+	c := &kafkago.Client{Addr: kafkago.TCP(b.Addr), Timeout: 20 * time.Second, Transport: segmentioTransport(t)}
 	topic := rig.Name("segmentio-client")
 	created, err := c.CreateTopics(t.Context(), &kafkago.CreateTopicsRequest{Topics: []kafkago.TopicConfig{{
 		Topic: topic, NumPartitions: 2, ReplicationFactor: 1,
@@ -198,10 +205,16 @@ func segmentioClient(t *rig.T, b *rig.Broker) {
 	grown, err := c.CreatePartitions(t.Context(), &kafkago.CreatePartitionsRequest{Topics: []kafkago.TopicPartitionsConfig{{Name: topic, Count: 3}}})
 	t.Must(err, "create partitions")
 	t.Must(grown.Errors[topic], "create partitions")
-	meta, err := c.Metadata(t.Context(), &kafkago.MetadataRequest{Topics: []string{topic}})
-	t.Must(err, "metadata")
-	if len(meta.Topics) != 1 || len(meta.Topics[0].Partitions) != 3 {
-		t.Fatalf("metadata %+v", meta.Topics)
+	untilThere(t, newAdmin(t, b), topic, 3)
+	for {
+		meta, err := c.Metadata(t.Context(), &kafkago.MetadataRequest{Topics: []string{topic}})
+		t.Must(err, "metadata")
+		if len(meta.Topics) == 1 && len(meta.Topics[0].Partitions) == 3 {
+			break
+		}
+		if t.Context().Err() != nil {
+			t.Fatalf("metadata %+v", meta.Topics)
+		}
 	}
 	described, err := c.DescribeConfigs(t.Context(), &kafkago.DescribeConfigsRequest{Resources: []kafkago.DescribeConfigRequestResource{{
 		ResourceType: kafkago.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{"retention.ms"},

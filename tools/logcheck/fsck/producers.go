@@ -1,0 +1,172 @@
+package fsck
+
+import (
+	"fmt"
+
+	"github.com/gregor-broker/gregor/engine/batch"
+	"github.com/gregor-broker/gregor/engine/producer"
+	"github.com/gregor-broker/gregor/engine/segment"
+	"github.com/gregor-broker/gregor/engine/vfs"
+)
+
+// producerCheck replays the producers of a log and compares them with its
+// snapshots and transaction indexes.
+type producerCheck struct {
+	c       *checker
+	table   *producer.Table
+	known   bool // every batch so far was taken in
+	origin  int64
+	at      int // index into p.Snapshots: the next to compare
+	intact  map[int64]bool
+	latest  int64 // offset of the newest intact snapshot, unknown without one
+	damaged bool  // some snapshot is not intact
+}
+
+func newProducerCheck(c *checker) *producerCheck {
+	x := &producerCheck{c: c, table: producer.New(0), known: c.e.deep, latest: unknown, intact: map[int64]bool{}}
+	for _, offset := range c.p.Snapshots {
+		if x.read(offset, producer.New(0), true) {
+			x.intact[offset], x.latest = true, offset
+		} else {
+			x.damaged = true
+		}
+	}
+	if len(c.p.Segments) > 0 {
+		x.origin = c.p.Segments[0].Base
+		if x.known && x.intact[x.origin] {
+			x.read(x.origin, x.table, false)
+		}
+	}
+	return x
+}
+
+// read decodes a snapshot into t.
+func (x *producerCheck) read(offset int64, t *producer.Table, report bool) bool {
+	name := x.c.p.file(offset, segment.SnapshotSuffix)
+	data, err := vfs.ReadFile(x.c.fs, name)
+	if err == nil {
+		err = t.Decode(data, 0)
+	}
+	if err != nil && report {
+		x.c.report(Finding{Severity: Rebuildable, Kind: KindSnapshot, File: name, Position: -1, Offset: offset, LastOffset: unknown,
+			Expected: "a producer snapshot", Found: err.Error()})
+	}
+	return err == nil
+}
+
+// lax says that transactions cannot be compared batch by batch.
+func (x *producerCheck) lax() bool { return !x.known || x.c.on.compacted }
+
+// batch takes an intact batch in.
+func (x *producerCheck) batch(b batch.Batch, h head) {
+	if !x.known || h.magic != batch.Magic {
+		return
+	}
+	x.compare(h.base)
+	if !b.HasProducerID() {
+		return
+	}
+	done := x.table.Apply(b, 0)
+	if !b.IsControl() {
+		return
+	}
+	commit, _, err := batch.EndTransaction(b)
+	if err != nil || commit {
+		return
+	}
+	want := producer.AbortedTxn{ProducerID: b.ProducerID(), LastOffset: h.base}
+	if done != nil {
+		want.FirstOffset, want.LastStableOffset = done.FirstOffset, h.base+1
+		if open, ok := x.table.FirstUndecidedOffset(); ok {
+			want.LastStableOffset = open
+		}
+		x.c.aborted.abort(want, true)
+		return
+	}
+	if x.origin > 0 && !x.intact[x.origin] {
+		x.c.aborted.abort(want, false)
+	}
+}
+
+// compare looks at the snapshots up to offset, below which every batch is in.
+func (x *producerCheck) compare(offset int64) {
+	list := x.c.p.Snapshots
+	for x.at < len(list) && list[x.at] <= offset {
+		at := list[x.at]
+		x.at++
+		if !x.intact[at] || at <= x.origin {
+			continue
+		}
+		snapshot := producer.New(0)
+		if !x.read(at, snapshot, false) {
+			continue
+		}
+		snapshot.Each(func(p producer.Producer) bool { return x.compareOne(at, p) })
+	}
+}
+
+// compareOne compares a producer of the snapshot at offset with what the
+// batches say. A producer that is missing from a snapshot may have expired; one
+// that is missing from the batches may have written before the log's start.
+func (x *producerCheck) compareOne(at int64, p producer.Producer) bool {
+	report := func(expected, found string) {
+		x.c.report(Finding{Severity: Rebuildable, Kind: KindSnapshot, File: x.c.p.file(at, segment.SnapshotSuffix), Position: -1, Offset: at, LastOffset: unknown,
+			Expected: expected, Found: found})
+	}
+	if p.LastOffset >= at || p.TxnFirstOffset >= at {
+		report(fmt.Sprintf("producers as of offset %d", at), fmt.Sprintf("producer %d with offset %d", p.ID, max(p.LastOffset, p.TxnFirstOffset)))
+		return false
+	}
+	if x.c.on.compacted {
+		return true
+	}
+	seen, ok := x.table.Lookup(p.ID)
+	if !ok {
+		if p.LastOffset >= x.origin && at <= x.c.next {
+			report(fmt.Sprintf("a batch of producer %d at offset %d", p.ID, p.LastOffset), "none in the log")
+			return false
+		}
+		return true
+	}
+	seen.Timestamp = p.Timestamp // that of the newest batch or of its marker, as versions have it
+	if p.LastOffset < x.origin && p.LastOffset >= 0 {
+		return true
+	}
+	if p.TxnFirstOffset >= 0 && p.TxnFirstOffset < x.origin {
+		seen.TxnFirstOffset = p.TxnFirstOffset
+	}
+	if seen != p {
+		report(describeProducer(seen), describeProducer(p))
+		return false
+	}
+	return true
+}
+
+func describeProducer(p producer.Producer) string {
+	return fmt.Sprintf("producer %d epoch %d, sequence %d at offset %d, open transaction from %d, coordinator epoch %d",
+		p.ID, p.Epoch, p.LastSequence, p.LastOffset, p.TxnFirstOffset, p.CoordinatorEpoch)
+}
+
+// finish compares the snapshots at the end of the log.
+func (x *producerCheck) finish(end int64) {
+	if x.known {
+		x.compare(end)
+	}
+	for _, at := range x.c.p.Snapshots {
+		if at <= end || x.c.failed {
+			continue
+		}
+		f := Finding{Severity: Rebuildable, Kind: KindSnapshot, File: x.c.p.file(at, segment.SnapshotSuffix), Position: -1, Offset: at, LastOffset: unknown,
+			Expected: fmt.Sprintf("an offset of at most %d, where the log ends", end), Found: fmt.Sprintf("a snapshot as of offset %d", at),
+			Broker: "both remove it; a log that ended there has lost its tail"}
+		if x.c.on.clean && !x.c.tail {
+			f.Severity, f.Kind = Damage, KindShort
+		}
+		x.c.report(f)
+	}
+	if x.c.on.clean && x.known && x.latest == unknown && !x.damaged && x.table.Len() > 0 {
+		x.c.report(Finding{Severity: Rebuildable, Kind: KindMissing, File: x.c.p.file(end, segment.SnapshotSuffix), Position: -1, Offset: end, LastOffset: unknown,
+			Expected: fmt.Sprintf("a snapshot with %d producers", x.table.Len()), Found: "no snapshot at all",
+			Broker: "Kafka writes empty ones after a clean stop: repeated batches are appended twice, open transactions are forgotten; Gregor replays the log"})
+	}
+}
