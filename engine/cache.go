@@ -27,7 +27,13 @@ type hotReads struct {
 	cache *ristretto.Cache[uint64, block]
 
 	mu   sync.Mutex
-	seen [4096]uint64 // blocks missed once, by hash: a small lossy memory
+	seen [4096]glance // blocks missed once, by hash: a small lossy memory
+}
+
+// glance is a block that was read from disk or page cache, up to a position.
+type glance struct {
+	key uint64
+	to  int64
 }
 
 type block struct {
@@ -57,15 +63,17 @@ func (c *hotReads) open() {
 	})
 }
 
-// secondMiss remembers key and says whether it was remembered already.
-func (c *hotReads) secondMiss(key uint64) bool {
+// missed says whether a read of the bytes [from, to) of a block, which is not
+// in the cache, repeats an earlier one. A read that goes on where the last one
+// in the block ended is the same pass through the log.
+func (c *hotReads) missed(key uint64, from, to int64) bool {
 	slot := &c.seen[key*0x9E3779B97F4A7C15>>52]
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if *slot == key {
+	if slot.key == key && slot.to != from {
 		return true
 	}
-	*slot = key
+	*slot = glance{key, to}
 	return false
 }
 
@@ -94,7 +102,7 @@ func (c *hotReads) spans(v *View, seg *segment.Segment, from, to int64) error {
 		if ok && hit.key != key {
 			ok = false
 		}
-		if !ok && start+blockBytes <= size && c.secondMiss(key) {
+		if !ok && start+blockBytes <= size && c.missed(key, at, end) {
 			data, err := seg.Copy(make([]byte, blockBytes), start)
 			if err != nil {
 				return err

@@ -52,7 +52,7 @@ const (
 	DefaultSegmentIndexBytes    = 10 << 20
 	DefaultFileDeleteDelayMs    = 60_000
 	DefaultProducerIDExpiration = 24 * 3600 * 1000
-	DefaultCheckpointBytes      = 64 << 20
+	DefaultCheckpointBytes      = 32 << 20
 )
 
 func (c LogConfig) withDefaults() LogConfig {

@@ -250,3 +250,28 @@ func TestFailedSyncPoisons(t *testing.T) {
 		t.Fatal("a poisoned store left the clean marker")
 	}
 }
+
+// A pass through a history, in reads that do not end with the blocks, leaves
+// the hot-read cache alone; a second one through the same blocks fills it.
+func TestHotReadsTakeOnlyWhatIsReadAgain(t *testing.T) {
+	c := newHotReads(1 << 20)
+	pass := func(size int64) (repeated int) {
+		for from := int64(0); from < 10*blockBytes; from += size {
+			for at := from; at < from+size; {
+				number := at / blockBytes
+				end := min((number+1)*blockBytes, from+size)
+				if c.missed(uint64(number), at, end) {
+					repeated++
+				}
+				at = end
+			}
+		}
+		return repeated
+	}
+	if n := pass(10_000); n != 0 {
+		t.Fatalf("the first pass repeated %d blocks", n)
+	}
+	if n := pass(10_000); n < 10 {
+		t.Fatalf("the second pass repeated %d blocks of 10", n)
+	}
+}

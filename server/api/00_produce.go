@@ -175,7 +175,6 @@ func (r *produceReply) lay(q *produce.Request) {
 
 var (
 	errTxnID         = &apiError{errTransactionalIDAuthorizationFailed, "transactional records need a transactional id"}
-	errTopicName     = &apiError{errInvalidTopic, "topic name is not valid"}
 	errTopicInternal = &apiError{errInvalidTopic, "internal topics are written by the broker only"}
 	errNoTopic       = &apiError{errUnknownTopicOrPartition, "this server does not host this topic-partition"}
 	errNoTopicID     = &apiError{errUnknownTopicID, "this server does not host this topic id"}
@@ -282,6 +281,9 @@ func checkProduce(q *produce.Request, records []byte, version int16) error {
 func (h *handlers) refuse(out *produce.PartitionResponse, err error, req *wire.Request, name string, p *partition.Partition, records []byte) {
 	c := code(err)
 	*out = produce.PartitionResponse{Index: out.Index, ErrorCode: c, BaseOffset: -1, LogAppendTime: -1, LogStartOffset: -1, ErrorMessage: message(err)}
+	if err == errNoTopic || err == errNoTopicID {
+		out.ErrorMessage = nil // the code says it all, and Kafka no more
+	}
 	var record *batch.RecordError
 	if errors.As(err, &record) {
 		out.RecordErrors = recordErrors(record, p, records, h.NowMs())

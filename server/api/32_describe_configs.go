@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gregor-broker/gregor/server/config"
+	"github.com/gregor-broker/gregor/server/controller"
 	"github.com/gregor-broker/gregor/server/meta"
 	"github.com/gregor-broker/gregor/wire"
 )
@@ -21,7 +22,12 @@ import (
 // Topics, this broker, and the cluster's default (broker resource "") are
 // described; other kinds have nothing set and list nothing.
 
-const errInvalidBrokerResource = "Unexpected broker id, expected %d or empty string, but received %s"
+// What is said of a broker that is not this one, where the cluster's default
+// could have been meant, and where not.
+const (
+	brokerOrDefault = "Unexpected broker id, expected %d or empty string, but received %s"
+	brokerOnly      = "Unexpected broker id, expected %d, but received %s"
+)
 
 func (h *handlers) describeConfigs(req *wire.Request, q *kmsg.DescribeConfigsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeConfigsResponse()
@@ -42,6 +48,8 @@ func (h *handlers) describeConfigs(req *wire.Request, q *kmsg.DescribeConfigsReq
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
 		out.Configs = []kmsg.DescribeConfigsResponseResourceConfig{}
+		none := ""
+		out.ErrorMessage = &none
 		entries, err := h.configEntries(im, int8(r.ResourceType), r.ResourceName)
 		if err != nil {
 			out.ErrorCode, out.ErrorMessage = code(err), message(err)
@@ -78,13 +86,13 @@ func configEntry(e *config.Entry, synonyms, docs bool) kmsg.DescribeConfigsRespo
 }
 
 // ownBroker refuses names of brokers that are not this one.
-func (h *handlers) ownBroker(name string) error {
+func (h *handlers) ownBroker(name, unexpected string) error {
 	id, err := strconv.ParseInt(name, 10, 32)
 	switch {
 	case err != nil:
-		return &apiError{errInvalidRequest, "Broker id must be an integer, but it is: " + name}
+		return &apiError{errInvalidRequest, "Node id must be an integer, but it is: " + name}
 	case int32(id) != h.NodeID:
-		return &apiError{errInvalidRequest, fmt.Sprintf(errInvalidBrokerResource, h.NodeID, name)}
+		return &apiError{errInvalidRequest, fmt.Sprintf(unexpected, h.NodeID, name)}
 	}
 	return nil
 }
@@ -95,18 +103,18 @@ func (h *handlers) configEntries(im *meta.Image, kind int8, name string) ([]conf
 	own := im.Configs(meta.ResourceBroker, strconv.Itoa(int(h.NodeID)))
 	switch kind {
 	case meta.ResourceTopic:
-		if !validTopicName(name) {
-			return nil, errTopicName
+		if e := controller.ValidateTopicName(name); e != nil {
+			return nil, e
 		}
 		if im.Topic(name) == nil {
-			return nil, errNoTopic
+			return nil, &apiError{errUnknownTopicOrPartition, ""}
 		}
 		return h.Config.TopicEntries(im.Configs(kind, name), own, cluster), nil
 	case meta.ResourceBroker:
 		if name == "" {
 			return h.Config.ClusterEntries(cluster), nil
 		}
-		if err := h.ownBroker(name); err != nil {
+		if err := h.ownBroker(name, brokerOrDefault); err != nil {
 			return nil, err
 		}
 		return h.Config.BrokerEntries(own, cluster), nil
@@ -114,7 +122,7 @@ func (h *handlers) configEntries(im *meta.Image, kind int8, name string) ([]conf
 		if name == "" {
 			return nil, &apiError{errInvalidRequest, "Broker id must not be empty"}
 		}
-		return nil, h.ownBroker(name)
+		return nil, h.ownBroker(name, brokerOnly)
 	case meta.ResourceClientMetrics:
 		if name == "" {
 			return nil, &apiError{errInvalidRequest, "Client metrics subscription name must not be empty"}

@@ -58,9 +58,9 @@ func (h *handlers) incrementalAlterConfigs(_ *wire.Request, q *kmsg.IncrementalA
 func (h *handlers) refuseResource(r meta.ConfigResource, changes int) error {
 	switch {
 	case r.Type == meta.ResourceBroker && r.Name != "":
-		return h.ownBroker(r.Name)
+		return h.ownBroker(r.Name, brokerOnly)
 	case r.Type == meta.ResourceBrokerLogger:
-		if err := h.ownBroker(r.Name); err != nil {
+		if err := h.ownBroker(r.Name, brokerOnly); err != nil {
 			return err
 		}
 		if changes > 0 {
@@ -88,7 +88,11 @@ func (h *handlers) alterConfigs(_ *wire.Request, q *kmsg.AlterConfigsRequest) km
 		for j := range r.Configs {
 			c.Configs = append(c.Configs, controller.TopicConfig{Name: r.Configs[j].Name, Value: r.Configs[j].Value})
 		}
-		if refused := h.refuseResource(c.Resource, len(c.Configs)); refused != nil {
+		refused := h.refuseResource(c.Resource, len(c.Configs))
+		if c.Resource.Type == meta.ResourceBrokerLogger {
+			refused = &apiError{errInvalidRequest, "Unknown resource type 8"}
+		}
+		if refused != nil {
 			out := kmsg.NewAlterConfigsResponseResource()
 			out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
 			out.ErrorCode, out.ErrorMessage = code(refused), message(refused)

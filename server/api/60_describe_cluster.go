@@ -1,6 +1,8 @@
 package api
 
 import (
+	"fmt"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gregor-broker/gregor/wire"
@@ -19,11 +21,11 @@ func (h *handlers) describeCluster(req *wire.Request, q *kmsg.DescribeClusterReq
 	resp.ClusterAuthorizedOperations = noOperations
 	switch {
 	case req.Version >= 1 && q.EndpointType == 2:
-		text := "the request was sent to a broker listener, controllers are described by controllers"
+		text := "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
 		resp.ErrorCode, resp.ErrorMessage, resp.ControllerID = errMismatchedEndpointType, &text, -1
 		return resp
 	case req.Version >= 1 && q.EndpointType != 1:
-		text := "unknown endpoint type"
+		text := fmt.Sprint("Unsupported endpoint type ", q.EndpointType)
 		resp.ErrorCode, resp.ErrorMessage, resp.ControllerID = errUnsupportedEndpointType, &text, -1
 		return resp
 	}

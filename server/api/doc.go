@@ -6,6 +6,47 @@
 // appending) is done there; what has to be waited for (a sync, bytes to read)
 // becomes a Reply that the connection's writer encodes when it is ready.
 //
+// A request costs what it is worth: cold ones are walked by their shape before
+// they are decoded (shape.go), because an array costs its sender four bytes and
+// its reader a hundred for each element.
+//
+// # Where answers differ from Apache Kafka's
+//
+// tools/conformance compares the two. What is left, and why:
+//
+//	Produce
+//	  one batch, nothing behind it            Kafka ignores a cut batch behind the first: bytes nobody will ever read
+//	  attribute bits that clients may not set Kafka takes and clears or keeps them; no client sends them
+//	  offset deltas that do not count up      Kafka stores them, and consumers see offsets twice or never
+//	  producer id without epoch, ids below -1 Kafka stores them without meaning
+//	  damaged compression, unknown codecs     INVALID_RECORD, where Kafka says UNKNOWN_SERVER_ERROR
+//	  null records                            INVALID_RECORD, where Kafka never answers
+//	  a partition named twice                 both are appended, where Kafka takes the last one
+//	  log append time of a duplicate          -1 with CreateTime, where Kafka tells the batch's timestamp
+//	  record errors for LogAppendTime         none: the batch is at fault, not its records
+//	  log start offset next to an error       also where Kafka's checks come before the log's
+//	Fetch
+//	  whole batches                           Kafka cuts the last one at the byte limit, clients throw it away
+//	  negative byte limits                    0, where Kafka says UNKNOWN_SERVER_ERROR
+//	  isolation levels that do not exist      read_committed, where Kafka says UNKNOWN_SERVER_ERROR (ListOffsets too)
+//	  a partition named twice                 answered twice
+//	  topic deleted under a session           UNKNOWN_TOPIC_ID, where Kafka remembers the name and says
+//	                                          UNKNOWN_TOPIC_OR_PARTITION or INCONSISTENT_TOPIC_ID
+//	Metadata
+//	  the zero id                             UNKNOWN_TOPIC_ID, where Kafka says UNKNOWN_SERVER_ERROR
+//	DescribeTopicPartitions
+//	  an empty name                           INVALID_TOPIC_EXCEPTION for it alone, where Kafka refuses the request
+//	CreateTopics, CreatePartitions
+//	  configs in the answer                   as they are understood ("true"), where Kafka repeats what was sent ("TRUE")
+//	  too many new partitions                 POLICY_VIOLATION, where Kafka's CreatePartitions says UNKNOWN_SERVER_ERROR
+//	IncrementalAlterConfigs
+//	  operations that do not exist            INVALID_REQUEST, where Kafka says UNKNOWN_SERVER_ERROR
+//	  loggers                                 there are none to set; gregor.log.level is the level of all
+//	DescribeConfigs
+//	  a resource named twice                  told once: a few bytes would ask for megabytes
+//	  broker                                  has the keys that begin with gregor.
+//	  groups, client metrics, loggers         list nothing
+//
 // The package turns the errors of the rooms below into Kafka's codes and never
 // touches a connection or a file.
 package api

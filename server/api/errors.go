@@ -113,5 +113,8 @@ func message(err error) *string {
 		return nil
 	}
 	s := err.Error()
+	if e := (*controller.Error)(nil); errors.As(err, &e) {
+		s = e.Message
+	}
 	return &s
 }

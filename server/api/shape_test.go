@@ -154,21 +154,19 @@ func TestLargeLegitimateRequestsPass(t *testing.T) {
 // passes: neither may panic.
 func FuzzShapes(f *testing.F) {
 	r := rand.New(rand.NewPCG(3, 4))
-	specs := Table(Deps{}).All()
-	for _, spec := range specs {
+	table := Table(Deps{})
+	for _, spec := range table.All() {
 		for v := spec.Min; v <= spec.Max; v++ {
 			f.Add(spec.Key, v, sample(spec.Key, v, r).AppendTo(nil))
 		}
 	}
 	f.Fuzz(func(t *testing.T, key, version int16, body []byte) {
 		s, ok := shapes[key]
-		if !ok {
+		spec := table.Lookup(key)
+		if !ok || version < spec.Min || version > spec.Max {
 			return
 		}
 		q := kmsg.RequestForKey(key)
-		if version < 0 || version > q.MaxVersion() {
-			return
-		}
 		q.SetVersion(version)
 		if s.check(body, version, q.IsFlexible()) == nil {
 			if err := q.ReadFrom(body); err != nil {

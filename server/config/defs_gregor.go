@@ -3,7 +3,7 @@ package config
 // gregorDefs holds the broker configurations that Kafka does not have.
 var gregorDefs = [...]Def{
 	{
-		Name: "gregor.cache.bytes", Type: TypeLong, Default: "67108864",
+		Name: "gregor.cache.bytes", Type: TypeLong, Default: "16777216",
 		check: check{rule: atLeast},
 		Doc:   "Bytes of memory for blocks of log that consumers read again; 0 turns the cache off.",
 	},

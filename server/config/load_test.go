@@ -40,7 +40,7 @@ func TestWithoutFile(t *testing.T) {
 	if c.String("offsets.topic.replication.factor") != "1" || c.Transactions.TopicMinISR != 1 || c.Offsets.TopicReplicationFactor != 1 || c.Offsets.TopicPartitions != 50 {
 		t.Errorf("internal topics: %+v %+v", c.Offsets, c.Transactions)
 	}
-	if c.LogLevel != slog.LevelInfo || c.LogFormat != "text" || c.CacheBytes != 64<<20 {
+	if c.LogLevel != slog.LevelInfo || c.LogFormat != "text" || c.CacheBytes != 16<<20 {
 		t.Errorf("log %v %s, cache %d", c.LogLevel, c.LogFormat, c.CacheBytes)
 	}
 	if c.Network.QueuedMaxRequestBytes != 0 || c.Network.RequestMaxBytes != 100<<20 || c.Network.MaxIdle != 10*time.Minute || c.Network.FetchSessionSlots != 1000 {
