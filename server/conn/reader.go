@@ -156,11 +156,14 @@ func (c *connection) readLarge(n int) (frame, error) {
 	if _, err := c.s.opts.Table.Check(key, version); err != nil {
 		return frame{}, &protocolError{err: err}
 	}
-	// Waiting for memory is not the client's fault.
-	c.frameSince.Store(0)
+	// Waiting for memory is not the client's fault: its clock stands meanwhile.
+	begun, waiting := c.frameSince.Swap(0), c.s.coarse.Load()
 	c.idleSince.Store(0)
 	if !c.s.budget.acquire(int64(n), c.stop) {
 		return frame{}, errStopped
+	}
+	if begun != 0 {
+		c.frameSince.Store(begun + c.s.coarse.Load() - waiting)
 	}
 	b := c.s.frames.take(n)
 	if b == nil {

@@ -22,7 +22,15 @@ func main() {
 	texts := flag.Bool("texts", false, "compare the texts of errors and documentation too")
 	order := flag.Bool("order", false, "compare the order of lists whose elements have names too")
 	dump := flag.Bool("dump", false, "print the answers of the first broker too")
+	file := flag.String("record", "", "only write answers of the first broker that are the same everywhere to a file")
 	flag.Parse()
+	if *file != "" {
+		if err := recordFrames(*a, *file); err != nil {
+			fmt.Fprintln(os.Stderr, "conformance:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	pattern, err := regexp.Compile(*run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "conformance: -run:", err)
