@@ -221,16 +221,12 @@ func (l *Log) load() error {
 		return err
 	}
 	recovery, start := l.dir.offsets(l.name)
-	if files.logs, err = l.dropBelow(files.logs, start); err != nil {
-		return fmt.Errorf("log %s: %w", l.name, err)
+	list, err := l.openSegments(files.logs)
+	if err == nil {
+		list, err = l.dropBelow(list, start)
 	}
-	var list []*segment.Segment
-	for _, f := range files.logs {
-		s, err := segment.Open(l.path, f.base, f.size, l.segmentOptions())
-		if err != nil {
-			return fmt.Errorf("log %s: %w", l.name, err)
-		}
-		list = append(list, s)
+	if err != nil {
+		return fmt.Errorf("log %s: %w", l.name, err)
 	}
 	if len(list) == 0 {
 		if err := l.addSegment(start); err != nil {
@@ -345,22 +341,52 @@ func (l *Log) inventory() (inventory, error) {
 	return inv, nil
 }
 
-// dropBelow removes the segments that lie wholly below the start: a crash while
-// they were being deleted may have left any of them, with holes in between.
-func (l *Log) dropBelow(logs []foundLog, start int64) ([]foundLog, error) {
-	if len(logs) < 2 || logs[1].base > start {
-		return logs, nil
-	}
-	disk := l.store.opt.FS
-	for len(logs) > 1 && logs[1].base <= start {
-		for _, kind := range []string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix} {
-			if err := disk.Remove(segment.FileName(l.path, logs[0].base, kind)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
+// openSegments opens the segments. An empty one in the middle of its
+// predecessor's offsets is what a roll left that found the disk full; the log
+// went on without it.
+func (l *Log) openSegments(logs []foundLog) ([]*segment.Segment, error) {
+	var list []*segment.Segment
+	for _, f := range logs {
+		s, err := segment.Open(l.path, f.base, f.size, l.segmentOptions())
+		if err != nil {
+			return nil, err
+		}
+		if n := len(list); n > 0 && f.size == 0 {
+			if _, err := list[n-1].Locate(f.base); err == nil {
+				s.Retire(nil)
+				if err := l.removeSegment(f.base); err != nil {
+					return nil, err
+				}
+				continue
 			}
 		}
-		logs = logs[1:]
+		list = append(list, s)
 	}
-	return logs, disk.SyncDir(l.path)
+	return list, nil
+}
+
+// removeSegment removes the files of a segment that holds nothing of the log.
+func (l *Log) removeSegment(base int64) error {
+	disk := l.store.opt.FS
+	for _, kind := range []string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix} {
+		if err := disk.Remove(segment.FileName(l.path, base, kind)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return disk.SyncDir(l.path)
+}
+
+// dropBelow removes the segments that lie wholly below the start: a crash while
+// they were being deleted may have left any of them, with holes in between.
+func (l *Log) dropBelow(list []*segment.Segment, start int64) ([]*segment.Segment, error) {
+	for len(list) > 1 && list[1].Base() <= start {
+		list[0].Retire(nil)
+		if err := l.removeSegment(list[0].Base()); err != nil {
+			return nil, err
+		}
+		list = list[1:]
+	}
+	return list, nil
 }
 
 // finishSwaps completes or undoes an interrupted cleaning, by the protocol of

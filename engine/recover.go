@@ -45,17 +45,16 @@ func (l *Log) recover(snapshots []int64, recovery int64) (end int64, err error) 
 		}
 	}
 	// Snapshots above the end describe records that are gone.
-	removed := false
 	for _, at := range snapshots {
 		if at > r.end {
-			removed = true
+			r.renamed = true
 			name := segment.FileName(l.path, at, segment.SnapshotSuffix)
 			if err := l.store.opt.FS.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return 0, fmt.Errorf("log %s: %w", l.name, err)
 			}
 		}
 	}
-	if r.end > recovery || removed {
+	if r.end > recovery || r.renamed {
 		for _, s := range (*l.segments.Load())[first:] {
 			if err := s.Sync(); err != nil {
 				l.dir.pool.Poison(err)
@@ -84,6 +83,7 @@ type recoveryRun struct {
 	snapshots []int64
 	start     int64 // of the first segment
 	foreign   int   // segments at the head without an index: made elsewhere
+	renamed   bool  // files came or went
 	adopted   bool  // the last segment was taken although its checksums do not hold
 	trust     segment.Trust
 	point     int64 // recovery point
@@ -115,6 +115,12 @@ func (r *recoveryRun) segment(list []*segment.Segment, i int, first bool) (done 
 		return false, l.storage(err)
 	}
 	err = s.StoreAborted()
+	if err == nil && !out.Adopted && !s.HasIndex() {
+		// Whole, so it is as good as one of ours from here on: a torn write at
+		// its end must never pass for a log made elsewhere.
+		err = s.CreateIndexes()
+		r.renamed = true
+	}
 	if err == nil && first && trust.Position == 0 && r.point > s.Base() && !out.Adopted {
 		// The recovery point stands above entries that were made again.
 		err = s.SyncIndexes()

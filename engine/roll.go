@@ -56,9 +56,6 @@ func (l *Log) roll(base int64) error {
 	if err := l.writeSnapshot(base); err != nil {
 		return l.writeFailed(err)
 	}
-	if err := l.store.opt.FS.SyncDir(l.path); err != nil {
-		return l.writeFailed(err)
-	}
 	return l.addSegment(base)
 }
 
@@ -94,25 +91,21 @@ func (l *Log) addSegment(base int64) error {
 }
 
 // writeSnapshot writes NNN.snapshot, the producer state as of offset, which is
-// the log's end; it is durable after the next SyncDir of the log. One that
-// stands there already is of the same records and stays: writing over it
-// could lose it, and with it what retention has taken from the log.
+// the log's end, and makes it and all names of the log durable. One that stands
+// there already is of the same records: it is kept, or replaced as a whole,
+// for it may be all that is left of what retention took from the log.
 func (l *Log) writeSnapshot(offset int64) error {
 	name := segment.FileName(l.path, offset, segment.SnapshotSuffix)
 	if l.write.snapshotAt == offset {
-		if err := l.store.syncFile(name); !errors.Is(err, os.ErrNotExist) {
+		err := l.store.syncFile(name)
+		if err == nil {
+			err = l.store.opt.FS.SyncDir(l.path)
+		}
+		if !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	f, err := l.store.opt.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(l.write.producers.Encode(nil), 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err := vfs.WriteFileAtomic(l.store.opt.FS, name, l.write.producers.Encode(nil)); err != nil {
 		return err
 	}
 	l.write.snapshotAt = offset

@@ -165,22 +165,29 @@ func (d *directory) offsets(name string) (recovery, start int64) {
 	return d.files.recoveryPoints[name], d.files.starts[name]
 }
 
-// forget takes a log that is no more out of the checkpoint files.
+// forget takes a log that is no more out of the checkpoint files. What fails
+// has to be done again before a log of that name is created.
 func (d *directory) forget(name string) error {
+	return errors.Join(
+		d.forgetIn(&d.files.recoveryPoints, name, d.storeRecoveryPoints),
+		d.forgetIn(&d.files.starts, name, func() error { return d.storeStarts(nil, 0) }))
+}
+
+func (d *directory) forgetIn(known *map[string]int64, name string, store func() error) error {
 	d.files.Lock()
-	_, point := d.files.recoveryPoints[name]
-	_, start := d.files.starts[name]
-	delete(d.files.recoveryPoints, name)
-	delete(d.files.starts, name)
+	offset, ok := (*known)[name]
+	delete(*known, name)
 	d.files.Unlock()
-	var errs []error
-	if point {
-		errs = append(errs, d.storeRecoveryPoints())
+	if !ok {
+		return nil
 	}
-	if start {
-		errs = append(errs, d.storeStarts(nil, 0))
+	err := store()
+	if err != nil {
+		d.files.Lock()
+		(*known)[name] = offset
+		d.files.Unlock()
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // readOffsets reads an offset checkpoint. One that does not parse is set

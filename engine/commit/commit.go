@@ -88,6 +88,7 @@ type Queue struct {
 
 	mu        sync.Mutex
 	durable   int64
+	resets    int // so that a sync under way at a Reset does not undo it
 	waiters   []waiting
 	spare     []waiting // the slice of the previous round, reused
 	scheduled bool      // in the pool's ready list or being synced
@@ -103,6 +104,7 @@ type waiting struct {
 func (q *Queue) Reset(durable int64) {
 	q.mu.Lock()
 	q.durable = durable
+	q.resets++
 	q.mu.Unlock()
 }
 
@@ -130,6 +132,13 @@ func (q *Queue) Enqueue(upTo int64, w Waiter) {
 
 func (p *Pool) schedule(q *Queue) {
 	p.mu.Lock()
+	if p.closed {
+		// Too late for a worker, as when a poisoned directory is closed under
+		// an appender; its waiters still have to be told.
+		p.mu.Unlock()
+		q.round()
+		return
+	}
 	if n := len(p.idle); n > 0 {
 		w := p.idle[n-1]
 		p.idle = p.idle[:n-1]
@@ -185,6 +194,7 @@ func (p *Pool) work() {
 func (q *Queue) round() {
 	q.mu.Lock()
 	taken := q.waiters
+	resets := q.resets
 	q.waiters = q.spare[:0]
 	q.spare = nil
 	q.mu.Unlock()
@@ -199,7 +209,9 @@ func (q *Queue) round() {
 	}
 	if err == nil {
 		q.mu.Lock()
-		q.durable = max(q.durable, durable)
+		if q.resets == resets {
+			q.durable = max(q.durable, durable)
+		}
 		q.mu.Unlock()
 		q.log.Committed(durable)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/gregor-broker/gregor/engine/batch"
 )
@@ -113,7 +114,7 @@ func (s *Segment) Verify(t Trust, until int64) (end int64, damage *DamagedError,
 
 // ordering checks that offsets rise. Base offsets lie outside the checksum, so
 // a batch that goes back may be right and the one in front of it wrong: if it
-// fits behind the one before that, that one is the damage.
+// fits behind the one before that, and that one left a gap, it is the damage.
 type ordering struct {
 	end    int64 // behind the last batch
 	before int64 // behind the one in front of it
@@ -123,14 +124,21 @@ type ordering struct {
 
 // follow takes the next batch; on disorder end is where intact batches end.
 func (o *ordering) follow(s *Segment, h Header) *DamagedError {
+	if h.LastOffset-s.base > math.MaxInt32 {
+		return s.disorder(h, o.end) // more than a segment can hold
+	}
 	if h.Magic == 2 && h.BaseOffset < o.end {
-		if o.seen && h.BaseOffset >= o.before {
+		if o.seen && h.BaseOffset >= o.before && o.last.BaseOffset != o.before {
 			o.end = o.before
 			return s.disorder(o.last, h.BaseOffset)
 		}
 		return s.disorder(h, o.end)
 	}
-	o.before, o.end, o.last, o.seen = o.end, h.LastOffset+1, h, true
+	o.before, o.end = o.end, h.LastOffset+1
+	if !o.seen && h.Position > 0 {
+		o.before = h.BaseOffset // its index entry has the same offset: it is right
+	}
+	o.last, o.seen = h, true
 	return nil
 }
 

@@ -108,6 +108,9 @@ func Create(dir string, base int64, opt Options) (*Segment, error) {
 	s.timesLoaded, s.abortedLoaded = true, true
 	// An index left by an earlier life of this base offset describes nothing.
 	if err := errors.Join(s.offsets.Create(), s.times.Create(), s.offsets.Truncate(0), s.times.Truncate(0)); err != nil {
+		// An empty file in the way of a log that goes on without it; the loading
+		// of the log removes it too, should this fail.
+		_ = opt.FS.Remove(name)
 		return nil, errors.Join(err, f.Close())
 	}
 	return s, nil
@@ -152,6 +155,10 @@ func (s *Segment) Name() string { return FileName(s.dir, s.base, LogSuffix) }
 // IndexFull says that an index has no room for another entry and its closing
 // one: the segment must be rolled.
 func (s *Segment) IndexFull() bool { return s.offsets.Full() || s.times.Full() }
+
+// CreateIndexes makes the index files; their names are durable after the
+// caller's SyncDir.
+func (s *Segment) CreateIndexes() error { return errors.Join(s.offsets.Create(), s.times.Create()) }
 
 // HasIndex says whether the .index file stands on disk. Kafka and Gregor make
 // it with the segment; a .log without it was written by something else.
