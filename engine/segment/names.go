@@ -35,9 +35,9 @@ func ParseName(name string) (offset int64, suffix string, ok bool) {
 	if !found || len(digits) != 20 {
 		return 0, "", false
 	}
-	offset, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || offset < 0 {
+	n, err := strconv.ParseUint(digits, 10, 63)
+	if err != nil {
 		return 0, "", false
 	}
-	return offset, "." + rest, true
+	return int64(n), "." + rest, true
 }

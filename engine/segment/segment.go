@@ -173,14 +173,19 @@ func (s *Segment) Acquire() bool {
 		}
 		if n == idling {
 			// Handles are being given back: a matter of microseconds.
-			s.files.Lock()
-			s.files.Unlock() //nolint:staticcheck // waiting is all
+			s.settle()
 			continue
 		}
 		if s.refs.CompareAndSwap(n, n+1) {
 			return true
 		}
 	}
+}
+
+// settle waits until nobody opens, maps or gives back handles.
+func (s *Segment) settle() {
+	s.files.Lock()
+	defer s.files.Unlock()
 }
 
 // Release gives a pin back. The last one unmaps and closes the files.
