@@ -5,7 +5,7 @@ GO ?= go
 BIN := bin/gregor
 SOURCES := $(shell find cmd engine server wire -name '*.go' -not -name '*_test.go') go.mod go.sum
 
-.PHONY: all build run test unit lint fuzz crash interop bench bench-compare clean
+.PHONY: all build logcheck run test unit lint fuzz crash interop bench bench-compare clean
 
 all: build
 
@@ -13,6 +13,10 @@ build: $(BIN)
 
 $(BIN): $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/gregor
+
+# The offline checker for any Kafka or Gregor data directory.
+logcheck:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/logcheck ./tools/logcheck
 
 # A broker on localhost:9092 with its data in ./data.
 run: build

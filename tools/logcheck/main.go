@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,9 +48,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	case "verify":
 		status, err = verify(ctx, args[1:], out, errs)
 	case "dump":
-		err = dump(ctx, args[1:], out, errs)
+		err = dump(ctx, args[1:], out)
 	case "explain":
-		err = explain(ctx, args[1:], out, errs)
+		err = explain(ctx, args[1:], out)
 	case "help", "-h", "--help":
 		fmt.Fprint(out, usage)
 		return fsck.StatusClean
@@ -61,6 +62,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintln(errs, "logcheck:", err)
+		if errors.Is(err, fsck.ErrDamaged) {
+			return fsck.StatusFindings
+		}
 		return fsck.StatusUnchecked
 	}
 	return status

@@ -26,6 +26,7 @@ type cluster struct {
 	leader   int32 // of that message
 	led      map[partitionKey]led
 	problem  error // why it is not complete
+	broken   bool  // because of a batch, which the check of the log finds by itself
 }
 
 type partitionKey struct {
@@ -120,6 +121,7 @@ func (r *replay) batches(name string, p []byte, from int64) error {
 		if err == nil {
 			err = b.CheckCRC()
 		}
+		r.c.broken = err != nil
 		if err == nil && b.LastOffset() >= from {
 			err = r.batch(b)
 		}

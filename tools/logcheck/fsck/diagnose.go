@@ -80,6 +80,15 @@ func diagnoseBatch(p []byte, from, to int64) diagnosis {
 	}
 }
 
+// diagnoseChained looks into a batch that chains and whose checksum is wrong.
+// With another magic it would have been checked by the rules of another format.
+func diagnoseChained(p []byte, from, to int64) diagnosis {
+	if p[from+magicAt] != batch.Magic {
+		return diagnoseHole(p, from, to)
+	}
+	return diagnoseBatch(p, from, to)
+}
+
 func headerSane(b batch.Batch) bool {
 	return b.LastOffsetDelta() >= 0 && b.RecordCount() >= 0 && int64(b.RecordCount()) <= int64(b.LastOffsetDelta())+1
 }

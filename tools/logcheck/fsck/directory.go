@@ -15,6 +15,9 @@ var (
 	directoryFiles  = []string{recoveryName, startName, highName, cleanerName, propertiesName, markerName}
 )
 
+// otherEnd names the checkpoint that says the same after a clean stop.
+var otherEnd = map[string]string{recoveryName: highName, highName: recoveryName}
+
 // directory is a log directory and what its own files say.
 type directory struct {
 	v         *verifier
@@ -161,6 +164,10 @@ func (d *directory) checkOffset(name string, c *checked, offset int64, report fu
 	case offset > c.end && (name == recoveryName || name == highName):
 		if len(c.Segments) == 0 || !c.sure && d.clean {
 			return // the log's own finding says it
+		}
+		if other, ok := d.offsets[otherEnd[name]][c.Name]; ok && other == c.end && d.clean {
+			report(Rebuildable, KindCheckpoint, end+" and as "+otherEnd[name]+" says", found)
+			return
 		}
 		last := c.Segments[len(c.Segments)-1]
 		d.v.e.report.add(Finding{Severity: Damage, Kind: KindShort, File: c.file(last.Base, ".log"), Position: last.Size, Partition: c.Name, Offset: c.end, LastOffset: offset - 1,

@@ -3,6 +3,7 @@ package fsck
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sort"
 
 	"github.com/gregor-broker/gregor/engine/batch"
@@ -20,6 +21,10 @@ type epochRun struct {
 	count       int64
 	file        string
 	position    int64 // of the first batch
+	second      int64 // offset of the second batch
+	// The last batch, when there are several.
+	lastBase, lastPosition int64
+	lastFile               string
 }
 
 type epochRuns struct {
@@ -32,14 +37,18 @@ func (r *epochRuns) add(h head, file string) {
 		return
 	}
 	if n := len(r.list); n > 0 && r.list[n-1].epoch == h.epoch {
-		r.list[n-1].last, r.list[n-1].count = h.last, r.list[n-1].count+1
+		l := &r.list[n-1]
+		if l.count++; l.count == 2 {
+			l.second = h.base
+		}
+		l.last, l.lastBase, l.lastPosition, l.lastFile = h.last, h.base, h.from, file
 		return
 	}
 	if len(r.list) == maxRuns {
 		r.more = true
 		return
 	}
-	r.list = append(r.list, epochRun{h.epoch, h.base, h.last, 1, file, h.from})
+	r.list = append(r.list, epochRun{epoch: h.epoch, first: h.base, last: h.last, count: 1, file: file, position: h.from, second: unknown, lastBase: unknown})
 }
 
 // checkEpochs compares leader-epoch-checkpoint and the batches' epochs.
@@ -78,13 +87,13 @@ func (c *checker) checkEpochs(end int64, ran bool) {
 		return
 	}
 	entries := cache.Entries()
-	good := c.goodRuns(runs, cache)
-	start := c.on.start
+	start, whose := c.on.start, "as log-start-offset-checkpoint says"
 	if start < 0 && len(c.p.Segments) > 0 {
-		start = c.p.Segments[0].Base
+		start, whose = c.p.Segments[0].Base, "the base of the first segment, as log-start-offset-checkpoint says no other"
 	}
+	good := c.goodRuns(runs, cache, start)
 	for i := range entries {
-		c.checkEntry(i, entries, good, start, end, func(expected, found string) { report(i+2, expected, found) })
+		c.checkEntry(i, entries, good, start, whose, end, func(expected, found string) { report(i+2, expected, found) })
 	}
 	for _, r := range good {
 		if r.epoch < 0 || r.last < start {
@@ -98,7 +107,7 @@ func (c *checker) checkEpochs(end int64, ran bool) {
 }
 
 // checkEntry compares entry i with the batches of its epoch.
-func (c *checker) checkEntry(i int, entries []epoch.Entry, runs []epochRun, start, end int64, report func(expected, found string)) {
+func (c *checker) checkEntry(i int, entries []epoch.Entry, runs []epochRun, start int64, whose string, end int64, report func(expected, found string)) {
 	e := entries[i]
 	found := fmt.Sprintf("epoch %d from offset %d", e.Epoch, e.Start)
 	var run, before *epochRun
@@ -112,7 +121,7 @@ func (c *checker) checkEntry(i int, entries []epoch.Entry, runs []epochRun, star
 	}
 	if i == 0 && e.Start <= start {
 		if e.Start != start && (c.on.clean || !c.on.around) && c.startSure() {
-			report(fmt.Sprintf("its first epoch from offset %d, the start of the log", start), found)
+			report(fmt.Sprintf("its first epoch from offset %d, %s", start, whose), found)
 		}
 		if run == nil && len(runs) > 0 && (len(entries) == 1 || entries[1].Start > runs[0].first) && runs[0].epoch >= 0 && runs[0].first >= start {
 			report(fmt.Sprintf("epoch %d, that of the batch at offset %d", runs[0].epoch, runs[0].first), found)
@@ -135,6 +144,8 @@ func (c *checker) checkEntry(i int, entries []epoch.Entry, runs []epochRun, star
 	case i == 0 && e.Start > run.first && e.Start <= run.last+1 && !c.on.clean:
 		// The start of the log moved, and its checkpoint is behind.
 	case i == 0 && e.Start < run.first && before == nil && !c.startSure():
+	case i == 0 && e.Start > run.first:
+		report(fmt.Sprintf("its first epoch from offset %d, %s", start, whose), found)
 	default:
 		report(fmt.Sprintf("epoch %d from offset %d, where its first batch is", e.Epoch, run.first), found)
 	}
@@ -161,15 +172,13 @@ func (c *checker) checkLatest(entries []epoch.Entry, report func(line int, expec
 
 // goodRuns reports the runs whose epoch was changed in the batch, and gives
 // back the others, with what was split by them joined again.
-func (c *checker) goodRuns(runs []epochRun, cache *epoch.Cache) []epochRun {
+func (c *checker) goodRuns(runs []epochRun, cache *epoch.Cache, start int64) []epochRun {
+	runs = c.boundaries(runs, cache)
 	var good []epochRun
 	for i, r := range runs {
-		want := cache.EpochForOffset(r.first)
+		want := wantedEpoch(cache, runs, i, start)
 		if r.epoch != want && want >= 0 && r.count == 1 && blamed(runs, i, want, cache) {
-			fixes := epochFixes(r.position, r.epoch, want)
-			c.report(Finding{Severity: Damage, Kind: KindLeaderEpoch, File: r.file, Position: r.position + 12, Length: 4, Offset: r.first, LastOffset: r.last,
-				Expected: fmt.Sprintf("epoch %d, as leader-epoch-checkpoint says for offset %d", want, r.first), Found: fmt.Sprintf("epoch %d", r.epoch),
-				Located: "field partitionLeaderEpoch", Fixes: fixes})
+			c.reportEpoch(r.file, r.position, r.first, r.last, r.epoch, want)
 			r.epoch = want
 		}
 		if n := len(good); n > 0 && good[n-1].epoch == r.epoch {
@@ -181,9 +190,63 @@ func (c *checker) goodRuns(runs []epochRun, cache *epoch.Cache) []epochRun {
 	return good
 }
 
+// boundaries reports batches that took the epoch of their neighbour where two
+// epochs meet: the checkpoint has the boundary one batch further on or back. It
+// gives back the runs with the boundaries of the checkpoint.
+func (c *checker) boundaries(runs []epochRun, cache *epoch.Cache) []epochRun {
+	runs = slices.Clone(runs)
+	for i := 1; i < len(runs); i++ {
+		before, r := &runs[i-1], &runs[i]
+		k := slices.IndexFunc(cache.Entries(), func(e epoch.Entry) bool { return e.Epoch == r.epoch })
+		if k < 0 || cache.EpochForOffset(before.first) != before.epoch {
+			continue
+		}
+		switch start := cache.Entries()[k].Start; start {
+		case r.first:
+		case r.second:
+			c.reportEpoch(r.file, r.position, r.first, start-1, r.epoch, before.epoch)
+			r.first, before.last = start, start-1
+		case before.lastBase:
+			c.reportEpoch(before.lastFile, before.lastPosition, start, before.last, before.epoch, r.epoch)
+			r.first, before.last = start, start-1
+		}
+	}
+	return runs
+}
+
+// reportEpoch reports a batch with the wrong epoch, on the word of the
+// checkpoint and of the batches around it.
+func (c *checker) reportEpoch(file string, position, first, last int64, found, want int32) {
+	c.report(Finding{Severity: Damage, Kind: KindLeaderEpoch, File: file, Position: position + 12, Length: 4, Offset: first, LastOffset: last,
+		Expected: fmt.Sprintf("epoch %d, as leader-epoch-checkpoint says for offset %d", want, first), Found: fmt.Sprintf("epoch %d", found),
+		Located: "field partitionLeaderEpoch", Fixes: epochFixes(position, found, want)})
+}
+
+// wantedEpoch is the epoch that run i must have, Undefined when that is not
+// known. The checkpoint says nothing of what lies below the log's start: there
+// epochs only must not fall nor be newer than its first one.
+func wantedEpoch(cache *epoch.Cache, runs []epochRun, i int, start int64) int32 {
+	r, entries := runs[i], cache.Entries()
+	if len(entries) == 0 || r.first >= entries[0].Start {
+		return cache.EpochForOffset(r.first)
+	}
+	oldest := entries[0].Epoch
+	switch {
+	case entries[0].Start > start || r.epoch == epoch.Undefined:
+		return epoch.Undefined
+	case r.last >= start, r.epoch > oldest:
+		return oldest
+	case i > 0 && r.epoch < runs[i-1].epoch && runs[i-1].epoch <= oldest:
+		return runs[i-1].epoch
+	case r.epoch < 0:
+		return oldest
+	}
+	return r.epoch
+}
+
 // blamed says whether the one batch of run i has the wrong epoch, and not the
 // checkpoint: its neighbours have the epoch that is wanted, and the checkpoint
-// knows no other place for the one found.
+// knows no place for the one found, or one that other batches confirm.
 func blamed(runs []epochRun, i int, want int32, cache *epoch.Cache) bool {
 	before := i > 0 && runs[i-1].epoch == want
 	behind := i+1 < len(runs) && runs[i+1].epoch == want
@@ -191,7 +254,7 @@ func blamed(runs []epochRun, i int, want int32, cache *epoch.Cache) bool {
 		return true
 	}
 	for _, e := range cache.Entries() {
-		if e.Epoch == runs[i].epoch {
+		if e.Epoch == runs[i].epoch && !slices.ContainsFunc(runs, func(r epochRun) bool { return r.epoch == e.Epoch && r.first == e.Start }) {
 			return false
 		}
 	}

@@ -164,6 +164,8 @@ func (x *offsetCheck) batch(h head) {
 		switch {
 		case position < h.from:
 			x.wrong(x.i, Rebuildable, "the position of a batch", fmt.Sprintf("position %d for offset %d", position, offset))
+		case offset <= x.previous && x.i > 0 && offset == h.last:
+			x.wrong(x.i-1, Rebuildable, fmt.Sprintf("an offset below %d, that of the entry behind", offset), fmt.Sprintf("offset %d", x.previous))
 		case offset <= x.previous && x.i > 0:
 			x.wrong(x.i, Rebuildable, fmt.Sprintf("an offset above %d, that of the entry before", x.previous), fmt.Sprintf("offset %d", offset))
 		case offset > h.last:
@@ -241,6 +243,8 @@ func (x *timeCheck) batch(h head) {
 			x.wrong(x.i, Rebuildable, fmt.Sprintf("a timestamp above %d", max(x.previous, before-1)), fmt.Sprintf("timestamp %d", timestamp))
 		case timestamp != h.maxTimestamp:
 			x.wrong(x.i, Rebuildable, fmt.Sprintf("timestamp %d of the batch with offset %d", h.maxTimestamp, offset), fmt.Sprintf("timestamp %d", timestamp))
+		case timestamp == before:
+			x.wrong(x.i, Harmless, fmt.Sprintf("the offset of the first batch with timestamp %d", timestamp), fmt.Sprintf("offset %d of a later one", offset))
 		case offset < h.last:
 			x.wrong(x.i, Harmless, fmt.Sprintf("offset %d, the last of the batch", h.last), fmt.Sprintf("offset %d", offset))
 		}

@@ -104,7 +104,7 @@ func (v *verifier) metadataFiles(p *Partition, on promise) error {
 	if !v.e.deep {
 		return nil
 	}
-	if c := v.cluster; c != nil && c.problem != nil {
+	if c := v.cluster; c != nil && c.problem != nil && !c.broken {
 		v.e.report.add(Finding{Severity: Damage, Kind: KindMetadata, File: p.Path, Position: -1, Partition: p.Name, Offset: c.image.Offset, LastOffset: unknown,
 			Expected: "metadata records that apply one after the other", Found: c.problem.Error()})
 	}

@@ -36,7 +36,7 @@ type head struct {
 
 // checker checks one partition, its segments in order.
 type checker struct {
-	e  *engine
+	e  *checking
 	fs vfs.FS
 	p  *Partition
 	on promise
@@ -103,6 +103,7 @@ func (c *checker) run() (outcome, error) {
 		c.e.report.segments.Add(1)
 	}
 	c.settle(c.promisedEnd())
+	c.settleLast(c.promisedEnd())
 	c.flush(unknown)
 	end := c.next
 	if !c.single {
@@ -119,8 +120,11 @@ func (c *checker) run() (outcome, error) {
 
 // promisedEnd is where the log must end, when that is known.
 func (c *checker) promisedEnd() int64 {
-	if c.on.clean && c.on.recovery >= 0 {
+	switch n := len(c.p.Snapshots); {
+	case c.on.clean && c.on.recovery >= 0:
 		return c.on.recovery
+	case c.on.clean && c.p.isMetadata() && n > 0: // it has no entry in the checkpoints
+		return c.p.Snapshots[n-1]
 	}
 	return unknown
 }
@@ -253,6 +257,23 @@ func (c *checker) blameJump(following int64) bool {
 	}
 	c.report(f)
 	return true
+}
+
+// settleLast judges a last batch that came after a gap by where the log was
+// promised to end.
+func (c *checker) settleLast(end int64) {
+	j := c.jumped
+	if j == nil || end < 0 || c.next == end || j.last+1 != c.next {
+		return
+	}
+	want := end - 1 - (j.last - j.base)
+	if want < j.want {
+		return
+	}
+	c.report(Finding{Severity: Damage, Kind: KindBaseOffset, File: j.file, Position: j.from, Length: 8, Offset: want, LastOffset: end - 1,
+		Expected: fmt.Sprintf("offset %d, for the log to end at offset %d as its checkpoints say", want, end), Found: fmt.Sprintf("offset %d", j.base),
+		Located: "field baseOffset: the batch before it and the end of the log leave room for another", Fixes: offsetFixes(j.from, j.base, want)})
+	c.next = end
 }
 
 // settle decides about a held batch when following, the offset of what comes

@@ -159,8 +159,11 @@ func (x *producerCheck) finish(end int64) {
 		f := Finding{Severity: Rebuildable, Kind: KindSnapshot, File: x.c.p.file(at, segment.SnapshotSuffix), Position: -1, Offset: at, LastOffset: unknown,
 			Expected: fmt.Sprintf("an offset of at most %d, where the log ends", end), Found: fmt.Sprintf("a snapshot as of offset %d", at),
 			Broker: "both remove it; a log that ended there has lost its tail"}
-		if x.c.on.clean && !x.c.tail {
-			f.Severity, f.Kind = Damage, KindShort
+		if n := len(x.c.p.Segments); x.c.on.clean && !x.c.tail && n > 0 {
+			last := x.c.p.Segments[n-1]
+			f.Severity, f.Kind, f.File, f.Position, f.Offset, f.LastOffset = Damage, KindShort, x.c.file, last.Size, end, at-1
+			f.Expected = fmt.Sprintf("batches up to offset %d, as the snapshot of that offset says", at-1)
+			f.Found = fmt.Sprintf("the log ends at offset %d", end)
 		}
 		x.c.report(f)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -108,20 +109,27 @@ type marker struct {
 	BrokerEpoch *int64 `json:"brokerEpoch"`
 }
 
-// strictJSON decodes one object without unknown fields and with nothing behind.
-func strictJSON(data []byte, into any) error {
+// strictJSON decodes one object with exactly the named keys, or fewer, as a
+// reader that distinguishes letter case sees them, without white space, as no
+// writer makes any, and nothing behind it.
+func strictJSON(data []byte, into any, keys ...string) error {
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	var fields map[string]json.RawMessage
+	if err := d.Decode(&fields); err != nil {
 		return err
 	}
-	if _, err := d.Token(); err == nil {
-		return errors.New("more than one value")
+	for key := range fields {
+		if !slices.Contains(keys, key) {
+			return fmt.Errorf("expected %s, found key %.64q", strings.Join(keys, ", "), key)
+		}
+	}
+	if i := bytes.IndexAny(data[:d.InputOffset()], " \t\r\n"); i >= 0 {
+		return fmt.Errorf("expected no white space, found byte %#02x at %d", data[i], i)
 	}
 	if rest := bytes.TrimSpace(data[d.InputOffset():]); len(rest) > 0 {
 		return fmt.Errorf("%d bytes behind the object", len(rest))
 	}
-	return nil
+	return json.Unmarshal(data, into)
 }
 
 // markerWritten is the metadata.version from which the marker holds the broker epoch: that of 4.0.
@@ -145,7 +153,7 @@ func (d *directory) checkMarker(path string, data []byte) {
 		return
 	}
 	var m marker
-	if err := strictJSON(data, &m); err != nil {
+	if err := strictJSON(data, &m, "version", "brokerEpoch"); err != nil {
 		report("a clean shutdown marker", err.Error())
 		return
 	}
@@ -173,7 +181,7 @@ type quorumState struct {
 
 func parseQuorumState(data []byte) (*quorumState, error) {
 	var q quorumState
-	if err := strictJSON(data, &q); err != nil {
+	if err := strictJSON(data, &q, "clusterId", "leaderId", "leaderEpoch", "votedId", "votedDirectoryId", "appliedOffset", "currentVoters", "data_version"); err != nil {
 		return nil, err
 	}
 	switch {
@@ -181,8 +189,10 @@ func parseQuorumState(data []byte) (*quorumState, error) {
 		return nil, errors.New("expected data_version 0 or 1")
 	case q.LeaderEpoch == nil || *q.LeaderEpoch < 0 || q.LeaderID == nil || *q.LeaderID < -1 || q.VotedID == nil || *q.VotedID < -1:
 		return nil, errors.New("expected leaderEpoch from 0, leaderId and votedId from -1")
-	case *q.DataVersion == 1 && q.VotedDir == nil:
-		return nil, errors.New("expected votedDirectoryId")
+	case (*q.DataVersion == 1) != (q.VotedDir != nil):
+		return nil, fmt.Errorf("expected votedDirectoryId from version 1 on, found version %d", *q.DataVersion)
+	case *q.DataVersion == 1 && (q.ClusterID != nil || q.AppliedOffset != nil || q.CurrentVoters != nil):
+		return nil, errors.New("expected no clusterId, appliedOffset and currentVoters in version 1")
 	}
 	if q.VotedDir != nil {
 		id, err := meta.ParseUUID(*q.VotedDir)
@@ -225,8 +235,6 @@ func (v *verifier) checkQuorumState(p *Partition, on promise) {
 		report(fmt.Sprintf("leaderId %d, the only voter", c.leader), fmt.Sprint(*q.LeaderID))
 	case c.voters == 1 && *q.VotedID != -1 && *q.VotedID != c.leader:
 		report(fmt.Sprintf("votedId -1 or %d, the only voter", c.leader), fmt.Sprint(*q.VotedID))
-	case *q.DataVersion == 1 && len(q.CurrentVoters) > 0:
-		report("no voters in version 1", fmt.Sprint(len(q.CurrentVoters)))
 	}
 }
 

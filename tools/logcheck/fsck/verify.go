@@ -66,7 +66,7 @@ func Verify(ctx context.Context, paths []string, o Options) (*Report, error) {
 
 // verifier is one Verify.
 type verifier struct {
-	e       *engine
+	e       *checking
 	fs      vfs.FS
 	workers int
 	probe   bool
@@ -82,7 +82,7 @@ func newVerifier(ctx context.Context, o Options) *verifier {
 	}
 	o.Workers = cmp.Or(o.Workers, runtime.GOMAXPROCS(0))
 	return &verifier{
-		e: &engine{ctx: ctx, slots: make(chan struct{}, o.Workers), large: make(chan struct{}, 1), deep: o.Deep,
+		e: &checking{ctx: ctx, slots: make(chan struct{}, o.Workers), large: make(chan struct{}, 1), deep: o.Deep,
 			limit: cmp.Or(o.DecodeLimit, 64<<20), report: &collector{maximum: cmp.Or(o.MaxFindings, 10_000)}},
 		fs: o.FS, workers: o.Workers, probe: o.ProbeLock, notify: o.Progress, dirs: map[string]*directory{},
 	}

@@ -15,9 +15,9 @@ const piecesAhead = 4
 // the others, in bytes; larger batches are decompressed one at a time.
 const easyDecode = 4 << 20
 
-// engine is what all walks of one Verify share: the number of processors in
+// checking is what all walks of one Verify share: the number of processors in
 // use and the progress.
-type engine struct {
+type checking struct {
 	ctx    context.Context
 	slots  chan struct{}
 	large  chan struct{}
@@ -40,7 +40,7 @@ type visitor interface {
 
 // walk checks a whole log: headers one after the other, checksums and records
 // by many workers, and the visitor in order.
-func (e *engine) walk(w *window, v visitor) error {
+func (e *checking) walk(w *window, v visitor) error {
 	ctx, stop := context.WithCancel(e.ctx)
 	defer stop()
 	pieces := make(chan *piece, piecesAhead)
@@ -102,7 +102,7 @@ func (e *engine) walk(w *window, v visitor) error {
 }
 
 // check is a worker's part of a piece.
-func (e *engine) check(p []byte, next *piece) {
+func (e *checking) check(p []byte, next *piece) {
 	for i := range next.spans {
 		if e.ctx.Err() != nil {
 			return
@@ -110,7 +110,7 @@ func (e *engine) check(p []byte, next *piece) {
 		s := &next.spans[i]
 		b := p[s.from:s.to]
 		if err := checkSum(b); err != nil {
-			s.fault = &fault{kind: KindBatch, err: err, diag: diagnoseBatch(p, s.from, s.to)}
+			s.fault = &fault{kind: KindBatch, err: err, diag: diagnoseChained(p, s.from, s.to)}
 			continue
 		}
 		if b[magicAt] != batch.Magic || !e.deep {
@@ -123,7 +123,7 @@ func (e *engine) check(p []byte, next *piece) {
 }
 
 // records walks the records of a batch within bounds of memory.
-func (e *engine) records(b batch.Batch) error {
+func (e *checking) records(b batch.Batch) error {
 	err := checkRecords(b, min(easyDecode, e.limit))
 	if !errors.Is(err, codec.ErrTooLarge) || e.limit <= easyDecode {
 		return e.forgive(err)
@@ -134,7 +134,7 @@ func (e *engine) records(b batch.Batch) error {
 }
 
 // forgive counts a batch that is larger than the limit instead of blaming it.
-func (e *engine) forgive(err error) error {
+func (e *checking) forgive(err error) error {
 	if errors.Is(err, codec.ErrTooLarge) {
 		e.report.tooLarge()
 		return nil

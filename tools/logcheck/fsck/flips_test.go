@@ -1,0 +1,195 @@
+package fsck
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func check(t testing.TB, disk memory, deep bool) *Report {
+	t.Helper()
+	r, err := Verify(context.Background(), []string{"/data"}, Options{FS: disk, Deep: deep, Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func describe(r *Report) string {
+	var b strings.Builder
+	r.WriteText(&b, 20)
+	return b.String()
+}
+
+// files lists the files of the disk that mean something.
+func (m memory) files() (list []string) {
+	for name := range m {
+		if filepath.Base(name) != lockName {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// unprovable says whether nothing on disk contradicts a change of bytes
+// [from, to): comments, the cluster id, which stands in one place only, and how
+// far the cleaner came, which may be anything below the end of the log.
+func unprovable(name string, data []byte, from, to int) bool {
+	switch filepath.Base(name) {
+	case propertiesName:
+		line := data[bytes.LastIndexByte(data[:from], '\n')+1:]
+		key := []byte("cluster.id=")
+		next := bytes.TrimPrefix(data[from:], []byte("\n"))
+		comment := bytes.HasPrefix(line, []byte("#")) && (!bytes.Contains(data[from:to], []byte("\n")) || bytes.HasPrefix(next, []byte("#")))
+		return comment || bytes.HasPrefix(line, key) && !bytes.HasPrefix(data[from:], key)
+	case cleanerName:
+		return from >= bytes.LastIndexByte(bytes.TrimSpace(data), '\n')
+	}
+	return false
+}
+
+// found says whether a finding names the file and, where the finding has a
+// range, byte at. A finding of another file counts when it names the file as
+// its witness: two contradict each other and nothing says which is wrong.
+func found(r *Report, name string, at int64) bool {
+	for _, f := range r.Findings {
+		if strings.Contains(f.Expected, filepath.Base(name)) {
+			return true
+		}
+		if f.File == name && (f.Position < 0 || f.Length == 0 || at >= f.Position && at < f.Position+f.Length) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestMadeDirectoryIsClean(t *testing.T) {
+	disk := loadMemory(t, makeDirectory(t))
+	for _, deep := range []bool{false, true} {
+		if r := check(t, disk, deep); r.Status != StatusClean || len(r.Findings) > 0 {
+			t.Errorf("deep %t: %s", deep, describe(r))
+		}
+	}
+}
+
+func TestEveryFlippedBitIsLocated(t *testing.T) {
+	disk := loadMemory(t, makeDirectory(t))
+	var flips, exact atomic.Int64
+	var wait sync.WaitGroup
+	for _, name := range disk.files() {
+		wait.Go(func() { flip(t, disk, name, &flips, &exact) })
+	}
+	wait.Wait()
+	t.Logf("%d flips; %d in logs, each taken back by the finding", flips.Load(), exact.Load())
+}
+
+// flip tries every bit of a file.
+func flip(t *testing.T, disk memory, name string, flips, exact *atomic.Int64) {
+	data := disk[name]
+	for i := range data {
+		for bit := range 8 {
+			changed := slices.Clone(data)
+			changed[i] ^= 1 << bit
+			flips.Add(1)
+			r, err := Verify(context.Background(), []string{"/data"}, Options{FS: disk.with(name, changed), Deep: true, Workers: 1})
+			if err != nil || !found(r, name, int64(i)) && !unprovable(name, data, i, i+1) {
+				t.Errorf("%s byte %d bit %d: not found, or elsewhere: %v\n%s", name, i, bit, err, describe(r))
+				return
+			}
+			if !strings.HasSuffix(name, ".log") {
+				continue
+			}
+			if f := mended(r, changed); f == nil || !bytes.Equal(f, data) {
+				t.Errorf("%s byte %d bit %d: the finding does not give the byte back\n%s", name, i, bit, describe(r))
+				return
+			}
+			exact.Add(1)
+		}
+	}
+}
+
+// mended applies the fixes of the findings.
+func mended(r *Report, data []byte) []byte {
+	p := slices.Clone(data)
+	for _, f := range r.Findings {
+		for _, fix := range f.Fixes {
+			if p[fix.Position] != fix.Found {
+				return nil
+			}
+			p[fix.Position] = fix.Correct
+		}
+	}
+	return p
+}
+
+func TestEveryTruncationIsFound(t *testing.T) {
+	disk := loadMemory(t, makeDirectory(t))
+	n := 0
+	for _, name := range disk.files() {
+		data := disk[name]
+		for length := range data {
+			n++
+			r := check(t, disk.with(name, data[:length]), true)
+			if !found(r, name, int64(length)) && !found(r, name, int64(length-1)) && !sameMeaning(name, data, length) {
+				t.Errorf("%s cut to %d of %d bytes: not found\n%s", name, length, len(data), describe(r))
+			}
+		}
+	}
+	t.Logf("%d truncations", n)
+}
+
+// sameMeaning says whether a shorter file means the same: a sparse index with
+// fewer entries, comments that end earlier.
+func sameMeaning(name string, data []byte, length int) bool {
+	if strings.HasSuffix(name, ".index") {
+		return length%8 == 0
+	}
+	return filepath.Base(name) == propertiesName && unprovable(name, data, length, len(data))
+}
+
+func TestEverySectorIsFound(t *testing.T) {
+	const sector = 512
+	disk := loadMemory(t, makeDirectory(t))
+	n := 0
+	try := func(name, what string, changed []byte, at int) {
+		if bytes.Equal(changed, disk[name]) {
+			return
+		}
+		n++
+		r := check(t, disk.with(name, changed), true)
+		hit := false
+		for i := at; i < len(changed); i++ {
+			hit = hit || found(r, name, int64(i))
+		}
+		if !hit {
+			t.Errorf("%s: sector at %d %s: not found\n%s", name, at, what, describe(r))
+		}
+	}
+	for _, name := range disk.files() {
+		data := disk[name]
+		for from := 0; from < len(data); from += sector {
+			end := min(from+sector, len(data))
+			zeroed := slices.Clone(data)
+			clear(zeroed[from:end])
+			try(name, "zeroed", zeroed, from)
+			try(name, "written twice", slices.Concat(data[:end], data[from:end], data[end:]), from)
+			for other := from + sector; other < len(data); other += sector {
+				last := min(other+sector, len(data))
+				copied := slices.Clone(data)
+				copy(copied[other:last], data[from:end])
+				try(name, "written over another", copied, other)
+				swapped := slices.Clone(data)
+				copy(swapped[from:end], data[other:last])
+				copy(swapped[other:last], data[from:end])
+				try(name, "swapped", swapped, from)
+			}
+		}
+	}
+	t.Logf("%d changed sectors", n)
+}
