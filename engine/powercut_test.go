@@ -89,7 +89,6 @@ func (w *world) config(name string) LogConfig {
 // attempt does one random operation. An error says that the power went; the
 // model then knows what may be there.
 func (w *world) attempt() error {
-	defer w.dbg("after")
 	w.clock.Advance(time.Duration(w.rng.IntN(300)) * time.Millisecond)
 	name := crashLogs[w.rng.IntN(len(crashLogs))]
 	m := w.logs[name]
@@ -306,8 +305,6 @@ var errModel = errors.New("the store is wrong")
 // recover opens every log of a store just opened and compares it. A wrong
 // store is an errModel; other errors are the power that went.
 func (w *world) recover() error {
-	w.dbg("opening")
-	defer w.dbg("opened")
 	for _, name := range crashLogs {
 		m := w.logs[name]
 		if m == nil {

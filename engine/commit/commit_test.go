@@ -166,3 +166,45 @@ func TestCloseFinishesQueuedWork(t *testing.T) {
 		}
 	}
 }
+
+// A log is cut while a sync of its old end is under way: what is appended at
+// the same offsets afterwards is not durable before a sync of its own.
+func TestResetOutlivesARunningSync(t *testing.T) {
+	log := &fakeLog{gate: make(chan struct{}), entered: make(chan struct{}, 8)}
+	p := NewPool(1, nil)
+	q := p.NewQueue(log)
+	first := newResult()
+	q.Enqueue(log.append(10), first)
+	<-log.entered // the sync has read end = 10
+	q.Reset(4)
+	log.end.Store(4)
+	log.gate <- struct{}{}
+	if err := first.wait(); err != nil {
+		t.Fatal(err)
+	}
+	second := newResult()
+	q.Enqueue(log.append(2), second)
+	<-log.entered
+	if !second.pending() {
+		t.Fatal("answered by the sync of what was cut")
+	}
+	log.gate <- struct{}{}
+	if err := second.wait(); err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+}
+
+// An appender that comes too late for a poisoned pool is told so.
+func TestEnqueueAfterClose(t *testing.T) {
+	log := &fakeLog{}
+	p := NewPool(1, nil)
+	q := p.NewQueue(log)
+	p.Poison(errors.New("broken"))
+	p.Close()
+	r := newResult()
+	q.Enqueue(log.append(1), r)
+	if err := r.wait(); err == nil {
+		t.Fatal("durable after the pool was closed")
+	}
+}
