@@ -72,19 +72,16 @@ final class AdminCalls implements AutoCloseable {
 
     /** Kafka's controller answers a creation before the broker beside it has heard of it. */
     private void untilThere(String topic, int partitions) throws Exception {
-        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
-        while (System.nanoTime() < deadline) {
+        Reporter.eventually(topic + " has " + partitions + " partitions", () -> {
             try {
-                if (describe(topic).partitions().size() == partitions) {
-                    return;
-                }
+                return describe(topic).partitions().size() == partitions;
             } catch (ExecutionException e) {
-                if (!(e.getCause() instanceof UnknownTopicOrPartitionException)) {
-                    throw e;
+                if (e.getCause() instanceof UnknownTopicOrPartitionException) {
+                    return false;
                 }
+                throw e;
             }
-        }
-        throw new AssertionError(topic + " does not have " + partitions + " partitions");
+        });
     }
 
     private TopicDescription describe(String topic) throws Exception {
@@ -198,14 +195,18 @@ final class AdminCalls implements AutoCloseable {
         ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
         get(admin.incrementalAlterConfigs(Map.of(resource, ops("retention.ms", "5555", AlterConfigOp.OpType.SET))).all());
         get(admin.incrementalAlterConfigs(Map.of(resource, ops("cleanup.policy", "compact", AlterConfigOp.OpType.APPEND))).all());
-        Reporter.equal("set", configs(resource).get("retention.ms").value(), "5555");
-        Reporter.equal("appended", configs(resource).get("cleanup.policy").value(), "delete,compact");
+        untilConfig(resource, "retention.ms", "5555");
+        untilConfig(resource, "cleanup.policy", "delete,compact");
         get(admin.incrementalAlterConfigs(Map.of(resource, ops("cleanup.policy", "delete", AlterConfigOp.OpType.SUBTRACT))).all());
         get(admin.incrementalAlterConfigs(Map.of(resource, ops("retention.ms", "", AlterConfigOp.OpType.DELETE))).all());
-        Reporter.equal("subtracted", configs(resource).get("cleanup.policy").value(), "compact");
-        Reporter.equal("deleted", configs(resource).get("retention.ms").value(), "604800000");
+        untilConfig(resource, "cleanup.policy", "compact");
+        untilConfig(resource, "retention.ms", "604800000");
         refused(admin.incrementalAlterConfigs(Map.of(resource, ops("retention.ms", "-7", AlterConfigOp.OpType.SET))).all(), InvalidConfigurationException.class);
         refused(admin.incrementalAlterConfigs(Map.of(resource, ops("no.such", "1", AlterConfigOp.OpType.SET))).all(), InvalidConfigurationException.class);
+    }
+
+    private void untilConfig(ConfigResource resource, String name, String want) throws Exception {
+        Reporter.eventually(name + "=" + want, () -> configs(resource).get(name).value().equals(want));
     }
 
     private static Collection<AlterConfigOp> ops(String name, String value, AlterConfigOp.OpType op) {
@@ -271,7 +272,7 @@ final class AdminCalls implements AutoCloseable {
         Uuid id = describe(byId).topicId();
         get(admin.deleteTopics(List.of(byName)).all());
         get(admin.deleteTopics(TopicCollection.ofTopicIds(List.of(id))).all());
-        Reporter.that("neither is listed", get(admin.listTopics().names()).stream().noneMatch(t -> t.equals(byName) || t.equals(byId)));
+        Reporter.eventually("neither is listed", () -> get(admin.listTopics().names()).stream().noneMatch(t -> t.equals(byName) || t.equals(byId)));
         refused(admin.deleteTopics(List.of(byName)).all(), UnknownTopicOrPartitionException.class);
         refused(admin.deleteTopics(TopicCollection.ofTopicIds(List.of(id))).all(), UnknownTopicIdException.class);
     }

@@ -45,6 +45,19 @@ final class Reporter {
         }
     }
 
+    interface Condition {
+        boolean holds() throws Exception;
+    }
+
+    /** Asks again for at most 20 s: what Kafka's controller has taken, the broker beside it shows a moment later. */
+    static void eventually(String what, Condition condition) throws Exception {
+        long deadline = System.nanoTime() + 20_000_000_000L;
+        while (!condition.holds()) {
+            that("not within 20 s: " + what, System.nanoTime() < deadline);
+            Thread.sleep(1);
+        }
+    }
+
     static void that(String what, boolean holds) {
         if (!holds) {
             throw new AssertionError(what);

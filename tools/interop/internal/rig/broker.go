@@ -75,7 +75,8 @@ func NewBroker(e *Env, name string, extra ...string) (*Broker, error) {
 }
 
 // AdoptBroker is a broker on a directory that already holds a server.properties named p with log.dirs=data, as the
-// golden archives do: the two ports of p are replaced by free ones, nothing else changes.
+// golden archives do: the two ports of p are replaced by free ones, and transactions that were left open long ago stay
+// open, as they were when the directory was packed.
 func AdoptBroker(e *Env, dir string) (*Broker, error) {
 	ports, err := freePorts(2)
 	if err != nil {
@@ -91,6 +92,7 @@ func AdoptBroker(e *Env, dir string) (*Broker, error) {
 	}
 	text = bytes.ReplaceAll(text, []byte("21992"), []byte(strconv.Itoa(ports[0])))
 	text = bytes.ReplaceAll(text, []byte("21993"), []byte(strconv.Itoa(ports[1])))
+	text = append(text, "\ntransaction.abort.timed.out.transaction.cleanup.interval.ms=3600000\n"...)
 	return b, os.WriteFile(b.Properties, text, 0o644)
 }
 
@@ -287,20 +289,25 @@ func (b *Broker) Kill() error {
 	return err
 }
 
-// RSS is the resident memory of the running process in bytes.
-func (b *Broker) RSS() (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.Pid()))
+// Anonymous is the anonymous memory of the running process in bytes: what it itself holds, without mapped files, which
+// the kernel takes back when it wants.
+func (b *Broker) Anonymous() (int64, error) { return b.status("RssAnon:") }
+
+// Resident is all resident memory of the running process in bytes, mapped files and its own code included.
+func (b *Broker) Resident() (int64, error) { return b.status("VmRSS:") }
+
+func (b *Broker) status(key string) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.Pid()))
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.SplitSeq(string(status), "\n") {
-		// RssAnon is what the process itself holds; mapped files are the kernel's to take back.
-		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+	for line := range strings.SplitSeq(string(text), "\n") {
+		if rest, ok := strings.CutPrefix(line, key); ok {
 			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, errors.New("no RssAnon in the process's status")
+	return 0, fmt.Errorf("no %s in the status of process %d", key, b.Pid())
 }
 
 // LogTail is the last n lines of the newest log.
@@ -314,6 +321,18 @@ func (b *Broker) LogTail(n int) string {
 
 // ErrorLines are the ERROR and FATAL lines of every log written by kind so far.
 func (b *Broker) ErrorLines(kind string) ([]string, error) {
+	return b.lines(kind, func(line string) bool {
+		fields := strings.Fields(line)
+		return len(fields) > 4 && (slices.Contains(fields[:5], "ERROR") || slices.Contains(fields[:5], "FATAL"))
+	})
+}
+
+// Matching are the lines that hold text in every log written by kind so far.
+func (b *Broker) Matching(kind, text string) ([]string, error) {
+	return b.lines(kind, func(line string) bool { return strings.Contains(line, text) })
+}
+
+func (b *Broker) lines(kind string, match func(string) bool) ([]string, error) {
 	var found []string
 	for i, path := range b.logs {
 		if b.kinds[i] != kind {
@@ -324,8 +343,7 @@ func (b *Broker) ErrorLines(kind string) ([]string, error) {
 			return nil, err
 		}
 		for line := range strings.SplitSeq(string(text), "\n") {
-			fields := strings.Fields(line)
-			if len(fields) > 4 && (slices.Contains(fields[:5], "ERROR") || slices.Contains(fields[:5], "FATAL")) {
+			if match(line) {
 				found = append(found, filepath.Base(path)+": "+line)
 			}
 		}

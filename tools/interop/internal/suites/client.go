@@ -34,6 +34,22 @@ func createTopic(t *rig.T, b *rig.Broker, name string, partitions int32, configs
 	return resp.ID
 }
 
+// eventually asks f again until it is content, for at most 20 s: what Kafka's controller has taken, the broker beside it
+// shows a moment later.
+func eventually(t *rig.T, f func() error) {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) || t.Context().Err() != nil {
+			t.Fatalf("%w", err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // untilThere waits until the topic's metadata shows n partitions with leaders: Kafka's controller answers a creation
 // before the broker beside it has heard of it.
 func untilThere(t *rig.T, adm *kadm.Client, topic string, n int) kadm.TopicDetail {

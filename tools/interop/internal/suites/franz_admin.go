@@ -3,6 +3,7 @@ package suites
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/gregor-broker/gregor/tools/interop/internal/rig"
 
@@ -103,27 +104,18 @@ func franzAdmin(s *rig.S, b *rig.Broker) {
 		alter(nil, kadm.AlterConfig{Op: kadm.SetConfig, Name: "retention.ms", Value: kmsg.StringPtr("777")},
 			kadm.AlterConfig{Op: kadm.AppendConfig, Name: "cleanup.policy", Value: kmsg.StringPtr("compact")})
 		alter(kerr.InvalidConfig, kadm.AlterConfig{Op: kadm.SetConfig, Name: "retention.ms", Value: kmsg.StringPtr("x")})
-		got := topicConfigs(t, adm, topic)
-		for k, want := range map[string]string{"segment.bytes": "2097152", "retention.ms": "777", "cleanup.policy": "delete,compact"} {
-			if c := got[k]; c.MaybeValue() != want || c.Source != kmsg.ConfigSourceDynamicTopicConfig {
-				t.Fatalf("%s is %q from %s, expected %q", k, c.MaybeValue(), c.Source, want)
-			}
-		}
-		if c := got["max.message.bytes"]; c.MaybeValue() != "1048588" || c.Source != kmsg.ConfigSourceDefaultConfig {
-			t.Fatalf("max.message.bytes is %q from %s", c.MaybeValue(), c.Source)
-		}
+		const dynamic, byDefault = kmsg.ConfigSourceDynamicTopicConfig, kmsg.ConfigSourceDefaultConfig
+		untilConfigs(t, adm, topic, dynamic, map[string]string{"segment.bytes": "2097152", "retention.ms": "777", "cleanup.policy": "delete,compact"})
+		untilConfigs(t, adm, topic, byDefault, map[string]string{"max.message.bytes": "1048588"})
 		alter(nil, kadm.AlterConfig{Op: kadm.DeleteConfig, Name: "retention.ms"},
 			kadm.AlterConfig{Op: kadm.SubtractConfig, Name: "cleanup.policy", Value: kmsg.StringPtr("compact")})
-		got = topicConfigs(t, adm, topic)
-		if valueOf(got["retention.ms"]) != "604800000" || valueOf(got["cleanup.policy"]) != "delete" {
-			t.Fatalf("after deleting: %q, %q", valueOf(got["retention.ms"]), valueOf(got["cleanup.policy"]))
-		}
+		untilConfigs(t, adm, topic, byDefault, map[string]string{"retention.ms": "604800000"})
+		untilConfigs(t, adm, topic, dynamic, map[string]string{"cleanup.policy": "delete"})
 		r, err := adm.AlterTopicConfigsState(t.Context(), []kadm.AlterConfig{{Name: "retention.ms", Value: kmsg.StringPtr("99")}}, topic)
 		t.Must(err, "replace all")
 		t.Must(r[0].Err, "replace all")
-		if got = topicConfigs(t, adm, topic); valueOf(got["retention.ms"]) != "99" || got["segment.bytes"].Source == kmsg.ConfigSourceDynamicTopicConfig {
-			t.Fatalf("after replacing all: %+v", got)
-		}
+		untilConfigs(t, adm, topic, dynamic, map[string]string{"retention.ms": "99"})
+		untilConfigs(t, adm, topic, byDefault, map[string]string{"segment.bytes": "1073741824", "cleanup.policy": "delete"})
 	})
 	s.Test("admin/broker-configs", franzLimit, func(t *rig.T) {
 		r, err := newAdmin(t, b).DescribeBrokerConfigs(t.Context(), 1)
@@ -207,16 +199,29 @@ func franzAdmin(s *rig.S, b *rig.Broker) {
 	})
 }
 
-// topicConfigs are the configs of one topic by name.
-func topicConfigs(t *rig.T, adm *kadm.Client, topic string) map[string]kadm.Config {
-	r, err := adm.DescribeTopicConfigs(t.Context(), topic)
-	t.Must(err, "describe configs")
-	t.Must(r[0].Err, "describe configs")
-	out := map[string]kadm.Config{}
-	for _, c := range r[0].Configs {
-		out[c.Key] = c
-	}
-	return out
+// untilConfigs waits until the topic's configs have these values from this source.
+func untilConfigs(t *rig.T, adm *kadm.Client, topic string, source kmsg.ConfigSource, want map[string]string) {
+	eventually(t, func() error {
+		r, err := adm.DescribeTopicConfigs(t.Context(), topic)
+		if err != nil {
+			return err
+		}
+		if r[0].Err != nil {
+			return r[0].Err
+		}
+		left := maps.Clone(want)
+		for _, c := range r[0].Configs {
+			if w, ok := want[c.Key]; ok && c.MaybeValue() == w && c.Source == source {
+				delete(left, c.Key)
+			} else if ok {
+				left[c.Key] += fmt.Sprintf(" (is %q from %s)", c.MaybeValue(), c.Source)
+			}
+		}
+		if len(left) > 0 {
+			return fmt.Errorf("configs of %s: expected %v from %s", topic, left, source)
+		}
+		return nil
+	})
 }
 
 // valueOf is a config's value, empty when it has none.

@@ -57,6 +57,7 @@ func handover(s *rig.S) {
 	}) {
 		return
 	}
+	s.Test("kafka-registers-at-once", time.Minute, func(t *rig.T) { registrations(t, b) })
 	s.Test("kafka-logs-no-error", time.Minute, func(t *rig.T) {
 		lines, err := b.ErrorLines(rig.Kafka)
 		t.Must(err, "logs")
@@ -64,6 +65,16 @@ func handover(s *rig.S) {
 			t.Fatalf("%d lines:\n%s", len(lines), strings.Join(lines[:min(10, len(lines))], "\n"))
 		}
 	})
+}
+
+// registrations fails when Kafka had to wait until the registration of the owner before it ran out: a clean stop fences
+// the broker in the metadata log (BrokerRegistrationChangeRecord), so that the next start is let in at once.
+func registrations(t *rig.T, b *rig.Broker) {
+	refused, err := b.Matching(rig.Kafka, "returned error DUPLICATE_BROKER_REGISTRATION")
+	t.Must(err, "logs")
+	if len(refused) > 0 {
+		t.Fatalf("%d refusals because the owner before is still registered and not fenced, first:\n%s", len(refused), refused[0])
+	}
 }
 
 // own is one ownership: find everything as it was left, add records to every topic and one new topic, go.

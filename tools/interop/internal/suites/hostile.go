@@ -29,7 +29,7 @@ func hostile(s *rig.S) {
 		s.Test("baseline", time.Minute, func(t *rig.T) {
 			normalWork(t, b)
 			var err error
-			base, err = b.RSS()
+			base, err = b.Anonymous()
 			t.Must(err, "rss")
 		})
 		hostileTest := func(name string, f func(t *rig.T)) {
@@ -147,7 +147,7 @@ func bounded(t *rig.T, b *rig.Broker, base int64) {
 	if t.Kind == rig.Kafka {
 		limit = 1 << 30
 	}
-	now, err := b.RSS()
+	now, err := b.Anonymous()
 	t.Must(err, "rss")
 	if now > limit {
 		t.Fatalf("%d MiB of anonymous memory, %d MiB before", now>>20, base>>20)

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -205,10 +204,11 @@ func kcatMetadata(s *rig.S, b *rig.Broker) {
 // realText writes n lines of the Go toolchain's sources to one file and returns its path. Files with NUL are left
 // out, and so are empty lines: kcat sends an empty line as nothing at all.
 func realText(dir string, n int) (string, error) {
-	root := filepath.Join(runtime.GOROOT(), "src")
-	if out, err := exec.Command("go", "env", "GOROOT").Output(); err == nil {
-		root = filepath.Join(strings.TrimSpace(string(out)), "src")
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOROOT: %w", err)
 	}
+	root := filepath.Join(strings.TrimSpace(string(goroot)), "src")
 	path := filepath.Join(dir, "lines.txt")
 	f, err := os.Create(path)
 	if err != nil {

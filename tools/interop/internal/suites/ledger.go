@@ -15,6 +15,7 @@ const (
 	producers        = 3
 	sharedTopic      = "shared"
 	sharedPartitions = 3
+	producerPace     = 20_000 // records a second, each
 )
 
 func soloTopic(i int) string { return fmt.Sprintf("solo-%d", i) }
@@ -72,7 +73,12 @@ func (l *ledger) produce(ctx context.Context, addr string, who int) error {
 	for p := range int32(sharedPartitions) {
 		places = append(places, place{sharedTopic, p})
 	}
+	began := time.Now()
 	for i := 0; !l.stop.Load() && failed.Load() == nil && ctx.Err() == nil; i++ {
+		if i%100 == 0 {
+			// Not faster than the pace, so that a hundred rounds stay within memory and disk.
+			time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / producerPace)))
+		}
 		at := places[i%len(places)]
 		n := l.next(at, who)
 		cl.Produce(ctx, &kgo.Record{Topic: at.topic, Partition: at.partition, Value: payload(who, n)}, func(r *kgo.Record, err error) {

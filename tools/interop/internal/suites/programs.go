@@ -15,6 +15,7 @@ const programLimit = 5 * time.Minute
 // environment tells a child program where the broker is and whether coordination is tested.
 func environment(s *rig.S, b *rig.Broker) []string {
 	env := append(os.Environ(), "BROKER="+b.Addr, "NODE_PATH="+filepath.Join(s.Cache, "js", "node_modules"),
+		"NODE_OPTIONS=--dns-result-order=ipv4first", // older ones go for ::1 alone where Kafka listens on 127.0.0.1
 		"PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1")
 	if s.Groups {
 		env = append(env, "GROUPS_TOO=1")

@@ -211,21 +211,23 @@ func saramaAdmin(t *rig.T, b *rig.Broker, version string) {
 		t.Fatalf("created twice: %v", err)
 	}
 	t.Must(adm.CreatePartitions(topic, 4, nil, false), "create partitions")
-	topics, err := adm.ListTopics()
-	t.Must(err, "list")
-	if d := topics[topic]; d.NumPartitions != 4 || d.ConfigEntries["retention.ms"] == nil || *d.ConfigEntries["retention.ms"] != retention {
-		t.Fatalf("listed as %+v", d)
-	}
+	eventually(t, func() error {
+		topics, err := adm.ListTopics()
+		if d := topics[topic]; err == nil && (d.NumPartitions != 4 || d.ConfigEntries["retention.ms"] == nil || *d.ConfigEntries["retention.ms"] != retention) {
+			err = fmt.Errorf("listed as %+v", d)
+		}
+		return err
+	})
 	described, err := adm.DescribeTopics([]string{topic})
 	t.Must(err, "describe")
 	if len(described) != 1 || len(described[0].Partitions) != 4 {
 		t.Fatalf("described as %+v", described)
 	}
-	resource := sarama.ConfigResource{Type: sarama.TopicResource, Name: topic, ConfigNames: []string{"retention.ms", "cleanup.policy"}}
-	entries, err := adm.DescribeConfig(resource)
-	t.Must(err, "describe config")
-	if len(entries) != 2 {
-		t.Fatalf("asked for two configs, got %+v", entries)
+	resource := &sarama.ConfigResource{Type: sarama.TopicResource, Name: topic, ConfigNames: []string{"retention.ms", "cleanup.policy"}}
+	configs, err := adm.DescribeConfigs([]*sarama.ConfigResource{resource}, sarama.DescribeConfigsOptions{IncludeSynonyms: true})
+	t.Must(err, "describe configs")
+	if len(configs) != 1 || len(configs[0].Configs) != 2 {
+		t.Fatalf("asked for two configs, got %+v", configs)
 	}
 	value := "654321"
 	t.Must(adm.IncrementalAlterConfig(sarama.TopicResource, topic,

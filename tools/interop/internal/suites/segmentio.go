@@ -155,11 +155,13 @@ func segmentioConnAdmin(t *rig.T, b *rig.Broker) {
 	}
 	topic := rig.Name("segmentio-admin")
 	t.Must(c.CreateTopics(kafkago.TopicConfig{Topic: topic, NumPartitions: 3, ReplicationFactor: 1}), "create")
-	parts, err := c.ReadPartitions(topic)
-	t.Must(err, "partitions")
-	if len(parts) != 3 || parts[2].Leader.ID != 1 {
-		t.Fatalf("partitions %+v", parts)
-	}
+	eventually(t, func() error {
+		parts, err := c.ReadPartitions(topic)
+		if err == nil && (len(parts) != 3 || parts[2].Leader.ID != 1) {
+			err = fmt.Errorf("partitions %+v", parts)
+		}
+		return err
+	})
 	t.Must(c.DeleteTopics(topic), "delete")
 }
 
@@ -206,16 +208,13 @@ func segmentioClient(t *rig.T, b *rig.Broker) {
 	t.Must(err, "create partitions")
 	t.Must(grown.Errors[topic], "create partitions")
 	untilThere(t, newAdmin(t, b), topic, 3)
-	for {
+	eventually(t, func() error {
 		meta, err := c.Metadata(t.Context(), &kafkago.MetadataRequest{Topics: []string{topic}})
-		t.Must(err, "metadata")
-		if len(meta.Topics) == 1 && len(meta.Topics[0].Partitions) == 3 {
-			break
+		if err == nil && (len(meta.Topics) != 1 || len(meta.Topics[0].Partitions) != 3) {
+			err = fmt.Errorf("metadata %+v", meta.Topics)
 		}
-		if t.Context().Err() != nil {
-			t.Fatalf("metadata %+v", meta.Topics)
-		}
-	}
+		return err
+	})
 	described, err := c.DescribeConfigs(t.Context(), &kafkago.DescribeConfigsRequest{Resources: []kafkago.DescribeConfigRequestResource{{
 		ResourceType: kafkago.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{"retention.ms"},
 	}}})
