@@ -3,15 +3,15 @@
 set -eu
 time=${1:-3s}
 go=${GO:-go}
-$go list ./... | while read -r package; do
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+for package in $($go list ./...); do
 	dir=$($go list -f '{{.Dir}}' "$package")
-	targets=$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$dir"/*_test.go 2>/dev/null || true)
-	for target in $targets; do
+	for target in $(cat "$dir"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do
 		echo "fuzz $package $target"
-		$go test "$package" -run '^$' -fuzz "^$target\$" -fuzztime "$time" >/tmp/gregor-fuzz.$$ 2>&1 || {
-			cat /tmp/gregor-fuzz.$$
+		if ! $go test "$package" -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x >"$out" 2>&1; then
+			cat "$out"
 			exit 1
-		}
+		fi
 	done
 done
-rm -f /tmp/gregor-fuzz.$$
