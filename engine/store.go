@@ -423,13 +423,36 @@ func (st *Store) Close(brokerEpoch int64) error {
 	return errors.Join(errs...)
 }
 
-func (d *directory) close(brokerEpoch int64) error {
+// closeLogs closes a few logs at a time: closing is waiting for the disk.
+func (d *directory) closeLogs() error {
+	var all sync.WaitGroup
+	var mu sync.Mutex
 	var errs []error
-	for _, l := range d.store.Logs() {
-		if l.dir == d {
-			errs = append(errs, l.close())
-		}
+	slots := make(chan struct{}, 2*d.store.opt.SyncWorkers)
+	if d.store.opt.Manual {
+		slots = make(chan struct{}, 1)
 	}
+	for _, l := range d.store.Logs() {
+		if l.dir != d {
+			continue
+		}
+		slots <- struct{}{}
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			err := l.close()
+			<-slots
+			mu.Lock()
+			errs = append(errs, err)
+			mu.Unlock()
+		}()
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func (d *directory) close(brokerEpoch int64) error {
+	errs := []error{d.closeLogs()}
 	d.pool.Close()
 	if err := d.failed(); err != nil {
 		errs = append(errs, err)
