@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"time"
 
 	"github.com/dgraph-io/ristretto/v2"
 
@@ -23,11 +24,17 @@ const blockBytes = 64 << 10
 // as a View likes.
 type hotReads struct {
 	max   int64
+	now   func() time.Time
 	once  sync.Once
 	cache *ristretto.Cache[uint64, block]
 
 	mu   sync.Mutex
 	seen [4096]glance // blocks missed once, by hash: a small lossy memory
+	// fills and filling bound how fast the cache is filled: where the page
+	// cache is warm, a history larger than this cache would be copied for
+	// nothing at every pass.
+	fills   int
+	filling time.Time
 }
 
 // glance is a block that was read from disk or page cache, up to a position.
@@ -41,11 +48,11 @@ type block struct {
 	data []byte
 }
 
-func newHotReads(max int64) *hotReads {
+func newHotReads(max int64, now func() time.Time) *hotReads {
 	if max < 4*blockBytes {
 		return nil
 	}
-	return &hotReads{max: max}
+	return &hotReads{max: max, now: now}
 }
 
 func (c *hotReads) open() {
@@ -71,10 +78,23 @@ func (c *hotReads) missed(key uint64, from, to int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if slot.key == key && slot.to != from {
-		return true
+		return c.mayFill()
 	}
 	*slot = glance{key, to}
 	return false
+}
+
+// fillsPerSecond is how many blocks may enter the cache in a second: 32 MiB,
+// which costs a few milliseconds of copying.
+const fillsPerSecond = 512
+
+func (c *hotReads) mayFill() bool {
+	now := c.now()
+	if now.Sub(c.filling) >= time.Second {
+		c.filling, c.fills = now, 0
+	}
+	c.fills++
+	return c.fills <= fillsPerSecond
 }
 
 // spans fills v with the bytes [from, to) of seg, block by block from the

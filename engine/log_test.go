@@ -254,7 +254,7 @@ func TestFailedSyncPoisons(t *testing.T) {
 // A pass through a history, in reads that do not end with the blocks, leaves
 // the hot-read cache alone; a second one through the same blocks fills it.
 func TestHotReadsTakeOnlyWhatIsReadAgain(t *testing.T) {
-	c := newHotReads(1 << 20)
+	c := newHotReads(1<<20, clock.Real.Now)
 	pass := func(size int64) (repeated int) {
 		for from := int64(0); from < 10*blockBytes; from += size {
 			for at := from; at < from+size; {

@@ -96,7 +96,7 @@ type DirInfo struct {
 // A locked directory is an error that satisfies errors.Is(err, vfs.ErrLocked).
 func Open(opt Options) (*Store, error) {
 	opt = opt.withDefaults()
-	st := &Store{opt: opt, logs: map[string]*Log{}, cache: newHotReads(opt.CacheBytes),
+	st := &Store{opt: opt, logs: map[string]*Log{}, cache: newHotReads(opt.CacheBytes, opt.Clock.Now),
 		random: func(n int64) int64 { return rand.Int64N(n + 1) }}
 	st.jobs = newJobs(st)
 	for _, path := range opt.Dirs {

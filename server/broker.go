@@ -260,8 +260,20 @@ func (b *Broker) Close(ctx context.Context) error {
 		return fmt.Errorf("connections did not end in time: %w", err)
 	}
 	b.controller.Close()
+	b.fence()
 	b.quorum.Close()
 	return b.store.Close(b.quorum.BrokerEpoch())
+}
+
+// fence says in the metadata that this broker is gone, as a controller does of
+// one that shuts down. Without it a Kafka that takes the directory over waits
+// for the session of a broker that still seems to be there (nine seconds).
+func (b *Broker) fence() {
+	_, err := b.quorum.Commit([]meta.Record{&meta.BrokerRegistrationChangeRecord{
+		BrokerID: b.cfg.NodeID, BrokerEpoch: b.quorum.BrokerEpoch(), Fenced: 1}})
+	if err != nil {
+		b.env.Logger.Warn("cannot note in the metadata that this broker stops", "error", err)
+	}
 }
 
 // abandon gives back what a failed start had taken.
