@@ -278,6 +278,7 @@ func (l *Log) load() error {
 		l.unsynced.names = true
 		l.recovery.Store(min(recovery, end))
 		l.sinceRecovery.Store(max(l.Size(), 1))
+		l.dir.recovered()
 	}
 	return nil
 }

@@ -64,6 +64,7 @@ type directory struct {
 	beginErr      error
 	refused       atomic.Bool // a log could not be opened
 
+	settling      sync.Once    // a checkpoint after recovery is on its way
 	appendedBytes atomic.Int64 // since the last checkpoint of recovery points
 	checkpointing sync.Mutex   // one checkpoint at a time; taken before a log's append lock
 
@@ -236,6 +237,18 @@ func (d *directory) failed() error {
 		return fmt.Errorf("%w: %w", ErrStorage, err)
 	}
 	return nil
+}
+
+// settleMs is how long after a recovery its recovery points are stored: a
+// process that is killed again and again must not have more to check each
+// time, and one that has just started has better things to do.
+const settleMs = 100
+
+// recovered asks for a checkpoint shortly after logs were recovered.
+func (d *directory) recovered() {
+	d.settling.Do(func() {
+		d.store.jobs.after(settleMs, func() { d.store.jobs.checkpointSoon(d) })
+	})
 }
 
 // appended counts bytes towards the next checkpoint of recovery points.
