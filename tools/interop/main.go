@@ -39,14 +39,21 @@ func run() (passed bool) {
 		_, _ = fmt.Fprintf(flag.CommandLine.Output(), "run.sh [flags] [suite...]\nsuites: %s\n", strings.Join(suites.Names(), " "))
 		flag.PrintDefaults()
 	}
-	flag.Parse()
+	var names []string
+	for rest := os.Args[1:]; ; rest = flag.Args()[1:] {
+		// Flags may stand between and behind the suites.
+		_ = flag.CommandLine.Parse(rest) // ends the process on an error
+		if flag.NArg() == 0 {
+			break
+		}
+		names = append(names, flag.Arg(0))
+	}
 
 	report := rig.NewReport(os.Stdout)
 	e.Begin(report)
 	defer func() { passed = report.Finish() }()
 	setup := rig.NewSuite(e, "setup")
 
-	names := flag.Args()
 	if len(names) == 0 {
 		names = suites.Names()
 	}
@@ -100,7 +107,7 @@ func run() (passed bool) {
 	case e.Binary != "":
 	case e.Kind == rig.Kafka:
 	default:
-		e.Binary = filepath.Join(e.Cache, "gregor")
+		e.Binary = filepath.Join(e.Scratch, "gregor") // not where another run may put its own
 		if !setup.Test("build", 10*time.Minute, func(t *rig.T) { t.Must(e.BuildGregor(t.Context()), "build") }) {
 			return false
 		}

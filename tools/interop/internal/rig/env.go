@@ -70,7 +70,7 @@ func (e *Env) KillAll() []int {
 // Begin attaches the report every test of the run is counted in.
 func (e *Env) Begin(r *Report) { e.report = r }
 
-// BuildGregor builds the broker from the repository, without cgo, into the cache directory.
+// BuildGregor builds the broker from the repository, without cgo, into Binary.
 func (e *Env) BuildGregor(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", e.Binary, "./cmd/gregor")
 	cmd.Dir = e.Root

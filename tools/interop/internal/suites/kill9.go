@@ -116,6 +116,11 @@ func killRounds(t *rig.T, b *rig.Broker, l *ledger) {
 	t.Must(l.complete(), "at the end")
 	t.Must(l.readAgain(t.Context(), b.Addr), "records read again")
 
+	if n := len(times) / 4; n > 0 {
+		// A start must not grow with what was written since the directory was made.
+		first, last := slices.Sorted(slices.Values(times[:n])), slices.Sorted(slices.Values(times[len(times)-n:]))
+		t.Note("medians of the first and the last quarter of the rounds: %s, %s", first[n/2].Round(100*time.Microsecond), last[n/2].Round(100*time.Microsecond))
+	}
 	median, most := spread(t, fmt.Sprintf("%d records; under load", l.records()), times)
 	if t.Kind == rig.Gregor && median > answerLimit {
 		t.Fatalf("half of all restarts take more than %s (nine of ten: %s)", answerLimit, most)
