@@ -14,6 +14,7 @@ import (
 
 func (h *handlers) incrementalAlterConfigs(_ *wire.Request, q *kmsg.IncrementalAlterConfigsRequest) kmsg.Response {
 	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
+	var outcomes []outcome
 	changes := make([]controller.ConfigChange, 0, len(q.Resources))
 	for i := range q.Resources {
 		r := &q.Resources[i]
@@ -23,10 +24,7 @@ func (h *handlers) incrementalAlterConfigs(_ *wire.Request, q *kmsg.IncrementalA
 			c.Ops = append(c.Ops, controller.ConfigOp{Name: o.Name, Op: int8(o.Op), Value: o.Value})
 		}
 		if refused := h.refuseResource(c.Resource, len(c.Ops)); refused != nil {
-			out := kmsg.NewIncrementalAlterConfigsResponseResource()
-			out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
-			out.ErrorCode, out.ErrorMessage = code(refused), message(refused)
-			resp.Resources = append(resp.Resources, out)
+			outcomes = append(outcomes, refusal(c.Resource, refused))
 			continue
 		}
 		changes = append(changes, c)
@@ -34,22 +32,39 @@ func (h *handlers) incrementalAlterConfigs(_ *wire.Request, q *kmsg.IncrementalA
 	results, err := h.Controller.IncrementalAlterConfigs(changes, q.ValidateOnly)
 	if err != nil {
 		for _, c := range changes {
-			out := kmsg.NewIncrementalAlterConfigsResponseResource()
-			out.ResourceType, out.ResourceName = kmsg.ConfigResourceType(c.Resource.Type), c.Resource.Name
-			out.ErrorCode, out.ErrorMessage = code(err), message(err)
-			resp.Resources = append(resp.Resources, out)
+			outcomes = append(outcomes, refusal(c.Resource, err))
 		}
-		return resp
 	}
-	for _, r := range results {
+	for _, o := range append(outcomes, controllerOutcomes(results)...) {
 		out := kmsg.NewIncrementalAlterConfigsResponseResource()
-		out.ResourceType, out.ResourceName = kmsg.ConfigResourceType(r.Resource.Type), r.Resource.Name
-		if r.Err != nil {
-			out.ErrorCode, out.ErrorMessage = r.Err.Code, text(r.Err)
-		}
+		out.ResourceType, out.ResourceName = kmsg.ConfigResourceType(o.resource.Type), o.resource.Name
+		out.ErrorCode, out.ErrorMessage = o.code, o.text
 		resp.Resources = append(resp.Resources, out)
 	}
 	return resp
+}
+
+// outcome is what became of one resource of either request.
+type outcome struct {
+	resource meta.ConfigResource
+	code     int16
+	text     *string
+}
+
+func refusal(r meta.ConfigResource, err error) outcome { return outcome{r, code(err), message(err)} }
+
+// controllerOutcomes are the controller's answers; none with an error for the
+// whole request.
+func controllerOutcomes(results []controller.ConfigResult) []outcome {
+	out := make([]outcome, 0, len(results))
+	for _, r := range results {
+		o := outcome{resource: r.Resource}
+		if r.Err != nil {
+			o.code, o.text = r.Err.Code, text(r.Err)
+		}
+		out = append(out, o)
+	}
+	return out
 }
 
 // refuseResource is what the broker looks at before the controller
@@ -81,6 +96,7 @@ func resource(kind kmsg.ConfigResourceType, name string) meta.ConfigResource {
 
 func (h *handlers) alterConfigs(_ *wire.Request, q *kmsg.AlterConfigsRequest) kmsg.Response {
 	resp := kmsg.NewPtrAlterConfigsResponse()
+	var outcomes []outcome
 	changes := make([]controller.ConfigReplacement, 0, len(q.Resources))
 	for i := range q.Resources {
 		r := &q.Resources[i]
@@ -93,10 +109,7 @@ func (h *handlers) alterConfigs(_ *wire.Request, q *kmsg.AlterConfigsRequest) km
 			refused = &apiError{errInvalidRequest, "Unknown resource type 8"}
 		}
 		if refused != nil {
-			out := kmsg.NewAlterConfigsResponseResource()
-			out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
-			out.ErrorCode, out.ErrorMessage = code(refused), message(refused)
-			resp.Resources = append(resp.Resources, out)
+			outcomes = append(outcomes, refusal(c.Resource, refused))
 			continue
 		}
 		changes = append(changes, c)
@@ -104,19 +117,13 @@ func (h *handlers) alterConfigs(_ *wire.Request, q *kmsg.AlterConfigsRequest) km
 	results, err := h.Controller.AlterConfigs(changes, q.ValidateOnly)
 	if err != nil {
 		for _, c := range changes {
-			out := kmsg.NewAlterConfigsResponseResource()
-			out.ResourceType, out.ResourceName = kmsg.ConfigResourceType(c.Resource.Type), c.Resource.Name
-			out.ErrorCode, out.ErrorMessage = code(err), message(err)
-			resp.Resources = append(resp.Resources, out)
+			outcomes = append(outcomes, refusal(c.Resource, err))
 		}
-		return resp
 	}
-	for _, r := range results {
+	for _, o := range append(outcomes, controllerOutcomes(results)...) {
 		out := kmsg.NewAlterConfigsResponseResource()
-		out.ResourceType, out.ResourceName = kmsg.ConfigResourceType(r.Resource.Type), r.Resource.Name
-		if r.Err != nil {
-			out.ErrorCode, out.ErrorMessage = r.Err.Code, text(r.Err)
-		}
+		out.ResourceType, out.ResourceName = kmsg.ConfigResourceType(o.resource.Type), o.resource.Name
+		out.ErrorCode, out.ErrorMessage = o.code, o.text
 		resp.Resources = append(resp.Resources, out)
 	}
 	return resp

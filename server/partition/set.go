@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/gregor-broker/gregor/engine"
 	"github.com/gregor-broker/gregor/server/meta"
@@ -343,6 +342,3 @@ func (s *Set) remove(t *meta.Topic) {
 		}
 	}
 }
-
-// Millis is a clock for Options.Now over the real time.
-func Millis() int64 { return time.Now().UnixMilli() }
