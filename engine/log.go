@@ -63,6 +63,12 @@ type Log struct {
 	// syncing is held during a sync, and by a truncation: what a sync that began
 	// before publishes would be more than there is after it.
 	syncing sync.Mutex
+	// sync is the sync under way, guarded by syncing.
+	sync struct {
+		end      mark
+		segments []*segment.Segment // pinned
+		names    bool
+	}
 	// oldest is the base of the first segment for certain: removals of earlier
 	// ones are durable.
 	oldest atomic.Int64
@@ -413,35 +419,58 @@ func (l *Log) relaxedFlushDueLocked() bool {
 	return false
 }
 
-// Sync is called by the sync worker: everything appended before the call is
-// durable when it returns. Not for other callers; see Flush.
-func (l *Log) Sync() (int64, error) {
+// Begin is called by the sync worker: everything appended before the call is
+// what this sync covers. The sync lock is held until Finish. Not for other
+// callers; see Flush.
+func (l *Log) Begin() {
 	l.syncing.Lock()
-	defer l.syncing.Unlock()
+	s := &l.sync
 	l.unsynced.Lock()
-	end := l.unsynced.end
-	var few [4]*segment.Segment
-	segs := append(few[:0], l.unsynced.segments...)
-	names := l.unsynced.names
+	s.end = l.unsynced.end
+	s.names = l.unsynced.names
 	l.unsynced.names = false
-	for _, s := range segs {
-		if !s.Acquire() {
-			// Deleted while waiting: its records are gone on purpose.
-			continue
+	for _, seg := range l.unsynced.segments {
+		// Deleted while waiting: its records are gone on purpose.
+		if seg.Acquire() {
+			s.segments = append(s.segments, seg)
 		}
-		defer s.Release()
 	}
 	l.unsynced.Unlock()
+}
 
-	for _, s := range segs {
+// SyncData syncs the segments of the sync under way, oldest first.
+func (l *Log) SyncData() error {
+	for _, s := range l.sync.segments {
 		if err := s.Sync(); err != nil && !errors.Is(err, segment.ErrRetired) && !l.removed.Load() {
-			return 0, err
+			return err
 		}
 	}
-	if names {
-		if err := l.store.opt.FS.SyncDir(l.path); err != nil && !l.removed.Load() {
-			return 0, err
-		}
+	return nil
+}
+
+// SyncNames syncs the directory if files were created.
+func (l *Log) SyncNames() error {
+	if !l.sync.names {
+		return nil
+	}
+	if err := l.store.opt.FS.SyncDir(l.path); err != nil && !l.removed.Load() {
+		return err
+	}
+	return nil
+}
+
+// Finish ends the sync under way: what it covered is durable, unless err says
+// that it failed.
+func (l *Log) Finish(err error) int64 {
+	defer l.syncing.Unlock()
+	end := l.sync.end
+	for _, s := range l.sync.segments {
+		s.Release()
+	}
+	clear(l.sync.segments)
+	l.sync.segments = l.sync.segments[:0]
+	if err != nil {
+		return 0
 	}
 	l.unsynced.Lock()
 	// Everything before the segment that holds end is complete and synced; that
@@ -463,7 +492,7 @@ func (l *Log) Sync() (int64, error) {
 		}
 	}
 	l.raise(end)
-	return end.offset, nil
+	return end.offset
 }
 
 // raise publishes a high watermark if it is above the present one.

@@ -57,6 +57,9 @@ type directory struct {
 	path  string
 	lock  io.Closer
 	pool  *commit.Pool
+	// volume is open from before the first write, so that no failed write of
+	// the file system can be reported to somebody else; nil where there is none.
+	volume vfs.Volume
 
 	clean         bool
 	previousEpoch int64
@@ -127,6 +130,18 @@ func (st *Store) openDirectory(path string) (*directory, error) {
 		}
 	})
 	if err := d.readState(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	d.volume, err = st.opt.FS.OpenVolume(path)
+	switch {
+	case err == nil:
+		d.pool.SyncTogether(func() error {
+			if err := d.volume.Sync(); err != nil {
+				return &vfs.SyncError{Err: err}
+			}
+			return nil
+		})
+	case !errors.Is(err, errors.ErrUnsupported):
 		return nil, errors.Join(err, lock.Close())
 	}
 	return d, nil
@@ -471,7 +486,7 @@ func (d *directory) close(brokerEpoch int64) error {
 		errs = append(errs, err)
 	}
 	if errors.Join(errs...) != nil {
-		return errors.Join(append(errs, d.lock.Close())...)
+		return errors.Join(append(errs, d.release())...)
 	}
 	errs = append(errs, d.begin())
 	if errors.Join(errs...) == nil {
@@ -483,7 +498,7 @@ func (d *directory) close(brokerEpoch int64) error {
 		marker := fmt.Sprintf(`{"version":0,"brokerEpoch":%d}`, brokerEpoch)
 		errs = append(errs, vfs.WriteFileAtomic(d.store.opt.FS, filepath.Join(d.path, cleanFile), []byte(marker)))
 	}
-	return errors.Join(append(errs, d.lock.Close())...)
+	return errors.Join(append(errs, d.release())...)
 }
 
 // whole says whether the clean marker may be written: it vouches for every log
@@ -510,7 +525,7 @@ func (d *directory) whole() (bool, error) {
 // unlock gives the directories back untouched.
 func (st *Store) unlock() {
 	for _, d := range st.dirs {
-		d.lock.Close()
+		d.release()
 	}
 }
 
@@ -556,4 +571,12 @@ func isNoSpace(err error) bool {
 		}
 	}
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// release gives up the directory.
+func (d *directory) release() error {
+	if d.volume != nil {
+		return errors.Join(d.volume.Close(), d.lock.Close())
+	}
+	return d.lock.Close()
 }

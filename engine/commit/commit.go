@@ -12,12 +12,19 @@ type Waiter interface {
 	Synced(err error)
 }
 
-// Log is what a queue needs of a log.
+// Log is what a queue needs of a log. One sync at a time is Begin, SyncData and
+// SyncNames, Finish; nothing is called concurrently for one log.
 type Log interface {
-	// Sync makes durable what was appended before the call and returns the
-	// offset below which everything now is. Never called concurrently for one
-	// log.
-	Sync() (durable int64, err error)
+	// Begin notes what was appended before the call: that is what this sync
+	// covers.
+	Begin()
+	// SyncData makes the bytes durable that Begin noted, and SyncNames the names
+	// of files made since the last sync.
+	SyncData() error
+	SyncNames() error
+	// Finish ends the sync. If it went well (err is nil) it returns the offset
+	// below which everything is durable now.
+	Finish(err error) (durable int64)
 	// Committed is the durable notice, called after a successful sync and
 	// before its waiters; no lock is held.
 	Committed(durable int64)
@@ -27,13 +34,16 @@ type Log interface {
 type Pool struct {
 	limit    int
 	onPoison func(error)
+	together *together // nil: every log is synced by itself
 
 	mu      sync.Mutex
 	ready   []*Queue // logs with something to sync, each at most once
+	spare   []*Queue // the slice of the last shared sync, reused
 	idle    []chan *Queue
 	workers int
 	err     error // the poison, set once
 	closed  bool
+	shared  bool // a shared sync is under way: it is the batching window of all others
 	done    sync.WaitGroup
 }
 
@@ -78,6 +88,11 @@ func (p *Pool) Close() {
 	p.done.Wait()
 }
 
+// SyncTogether lets the pool sync many logs at once: all writes back what was
+// written to any file of the volume, and is made durable by the SyncData of one
+// log behind it. It must be called before the first queue is made.
+func (p *Pool) SyncTogether(all func() error) { p.together = &together{sync: all} }
+
 // NewQueue returns the queue of one log.
 func (p *Pool) NewQueue(l Log) *Queue { return &Queue{pool: p, log: l} }
 
@@ -92,6 +107,11 @@ type Queue struct {
 	waiters   []waiting
 	spare     []waiting // the slice of the previous round, reused
 	scheduled bool      // in the pool's ready list or being synced
+
+	// Of the round under way; only its worker touches them.
+	taken       []waiting
+	resetsTaken int
+	reached     int64
 }
 
 type waiting struct {
@@ -139,6 +159,11 @@ func (p *Pool) schedule(q *Queue) {
 		q.round()
 		return
 	}
+	if p.shared {
+		p.ready = append(p.ready, q)
+		p.mu.Unlock()
+		return
+	}
 	if n := len(p.idle); n > 0 {
 		w := p.idle[n-1]
 		p.idle = p.idle[:n-1]
@@ -164,15 +189,23 @@ func (p *Pool) work() {
 	for {
 		p.mu.Lock()
 		var q *Queue
-		if len(p.ready) > 0 {
+		switch n := len(p.ready); {
+		case n > 0 && !p.shared && p.together.pays(n):
+			all := p.ready
+			p.ready = p.spare[:0]
+			p.spare = nil
+			p.shared = true
+			p.mu.Unlock()
+			p.roundTogether(all)
+			continue
+		case n > 0 && (!p.shared || p.closed):
 			q = p.ready[0]
 			p.ready[0] = nil
 			p.ready = p.ready[1:]
-		} else {
-			if p.closed {
-				p.mu.Unlock()
-				return
-			}
+		case p.closed:
+			p.mu.Unlock()
+			return
+		default:
 			p.idle = append(p.idle, inbox)
 		}
 		p.mu.Unlock()
@@ -182,7 +215,9 @@ func (p *Pool) work() {
 				return
 			}
 		}
-		q.round()
+		if q != nil {
+			q.round()
+		}
 	}
 }
 
@@ -192,53 +227,77 @@ func (p *Pool) work() {
 // covered by the end read afterwards; taken the other way round, a waiter could
 // slip in between and be answered by a sync that did not see its bytes.
 func (q *Queue) round() {
-	q.mu.Lock()
-	taken := q.waiters
-	resets := q.resets
-	q.waiters = q.spare[:0]
-	q.spare = nil
-	q.mu.Unlock()
-
+	q.take()
 	err := q.pool.Poisoned()
-	var durable int64
 	if err == nil {
-		if durable, err = q.log.Sync(); err != nil {
+		began := now()
+		q.log.Begin()
+		if err = q.log.SyncData(); err == nil {
+			q.pool.together.alone(since(began))
+			err = q.log.SyncNames()
+		}
+		if err != nil {
 			q.pool.Poison(err)
 			err = q.pool.Poisoned()
 		}
+		q.finish(err)
 	}
-	if err == nil {
-		q.mu.Lock()
-		if q.resets == resets {
-			q.durable = max(q.durable, durable)
-		}
-		q.mu.Unlock()
-		q.log.Committed(durable)
+	q.answer(err)
+	if q.again() {
+		q.pool.requeue(q)
 	}
-	for i := range taken {
-		w := taken[i]
-		taken[i] = waiting{}
+}
+
+// take takes the waiters of the sync that begins.
+func (q *Queue) take() {
+	q.mu.Lock()
+	q.taken, q.resetsTaken = q.waiters, q.resets
+	q.waiters = q.spare[:0]
+	q.spare = nil
+	q.mu.Unlock()
+}
+
+// finish ends the log's part of a sync.
+func (q *Queue) finish(err error) {
+	q.reached = q.log.Finish(err)
+	if err != nil {
+		return
+	}
+	q.mu.Lock()
+	if q.resets == q.resetsTaken {
+		q.durable = max(q.durable, q.reached)
+	}
+	q.mu.Unlock()
+	q.log.Committed(q.reached)
+}
+
+// answer tells the waiters.
+func (q *Queue) answer(err error) {
+	for i := range q.taken {
+		w := q.taken[i]
+		q.taken[i] = waiting{}
 		if w.w == nil {
 			continue
 		}
-		if err == nil && w.upTo > durable {
+		if err == nil && w.upTo > q.reached {
 			// A log truncated below what somebody waits for: the records are gone.
-			w.w.Synced(fmt.Errorf("offset %d was truncated away before it was durable (end %d)", w.upTo, durable))
+			w.w.Synced(fmt.Errorf("offset %d was truncated away before it was durable (end %d)", w.upTo, q.reached))
 			continue
 		}
 		w.w.Synced(err)
 	}
+}
 
+// again ends a round and says whether there is another to do.
+func (q *Queue) again() bool {
 	q.mu.Lock()
-	if cap(taken) <= 4096 {
-		q.spare = taken[:0]
+	defer q.mu.Unlock()
+	if cap(q.taken) <= 4096 {
+		q.spare = q.taken[:0]
 	}
-	again := len(q.waiters) > 0
-	q.scheduled = again
-	q.mu.Unlock()
-	if again {
-		q.pool.requeue(q)
-	}
+	q.taken = nil
+	q.scheduled = len(q.waiters) > 0
+	return q.scheduled
 }
 
 // requeue puts a log that got new waiters during its sync behind the others.

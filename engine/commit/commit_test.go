@@ -10,24 +10,39 @@ import (
 // fakeLog is a log whose end is a counter and whose sync can be held and failed.
 type fakeLog struct {
 	end       atomic.Int64
+	begun     int64
 	syncs     atomic.Int64
+	names     atomic.Int64
 	committed atomic.Int64
 	gate      chan struct{} // when not nil, each sync waits for one token
 	entered   chan struct{} // told when a sync has read the end
 	fail      atomic.Pointer[error]
 }
 
-func (f *fakeLog) Sync() (int64, error) {
+func (f *fakeLog) Begin() { f.begun = f.end.Load() }
+
+func (f *fakeLog) SyncData() error {
 	f.syncs.Add(1)
-	end := f.end.Load()
 	if f.gate != nil {
 		f.entered <- struct{}{}
 		<-f.gate
 	}
 	if e := f.fail.Load(); e != nil {
-		return 0, *e
+		return *e
 	}
-	return end, nil
+	return nil
+}
+
+func (f *fakeLog) SyncNames() error {
+	f.names.Add(1)
+	return nil
+}
+
+func (f *fakeLog) Finish(err error) int64 {
+	if err != nil {
+		return 0
+	}
+	return f.begun
 }
 
 func (f *fakeLog) Committed(d int64) { f.committed.Store(d) }

@@ -10,7 +10,7 @@ import (
 // Op is a kind of call to a disk.
 type Op string
 
-// The kinds of calls. Those from OpCreate to OpSyncDir change the disk.
+// The kinds of calls. Those from OpCreate to OpSyncAll change the disk.
 const (
 	OpCreate    Op = "create" // OpenFile with O_CREATE
 	OpMkdir     Op = "mkdir"
@@ -22,6 +22,7 @@ const (
 	OpRemoveAll Op = "removeall"
 	OpSync      Op = "sync"
 	OpSyncDir   Op = "syncdir"
+	OpSyncAll   Op = "syncall" // Volume.Sync
 
 	OpOpen     Op = "open" // OpenFile without O_CREATE
 	OpRead     Op = "read"

@@ -211,6 +211,27 @@ func (d *faultFS) SyncDir(name string) error {
 	return d.inner.SyncDir(name)
 }
 
+func (d *faultFS) OpenVolume(name string) (Volume, error) {
+	v, err := d.inner.OpenVolume(name)
+	if err != nil {
+		return nil, err
+	}
+	return &faultVolume{v, name, d.faults}, nil
+}
+
+type faultVolume struct {
+	Volume
+	name   string
+	faults *Faults
+}
+
+func (v *faultVolume) Sync() error {
+	if err := v.faults.fail(OpSyncAll, v.name); err != nil {
+		return err
+	}
+	return v.Volume.Sync()
+}
+
 func (d *faultFS) Lock(name string) (io.Closer, error) {
 	if err := d.faults.fail(OpLock, name); err != nil {
 		return nil, err

@@ -57,6 +57,24 @@ func (osFS) Usage(name string) (total, usable uint64, err error) {
 	return total, usable, nil
 }
 
+// osVolume is an open directory: errors of the file system since it was opened are reported once through it.
+type osVolume struct{ *os.File }
+
+func (osFS) OpenVolume(name string) (Volume, error) {
+	if !volumeErrors() {
+		return nil, &fs.PathError{Op: "syncfs", Path: name, Err: errors.ErrUnsupported}
+	}
+	d, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return osVolume{d}, nil
+}
+
+func (v osVolume) Sync() error {
+	return (&osFile{v.File}).control("syncfs", syncVolume)
+}
+
 // osFile holds the *os.File for its whole life: a bare descriptor would be closed under us by the finalizer.
 type osFile struct{ *os.File }
 

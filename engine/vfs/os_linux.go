@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -10,6 +11,21 @@ import (
 )
 
 func datasync(fd int) error { return unix.Fdatasync(fd) }
+
+func syncVolume(fd int) error { return unix.Syncfs(fd) }
+
+// volumeErrors says whether syncfs(2) reports data that could not be written: since Linux 5.8.
+var volumeErrors = sync.OnceValue(func() bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var major, minor int
+	if n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); n != 2 {
+		return false
+	}
+	return major > 5 || major == 5 && minor >= 8
+})
 
 func allocate(fd int, off, n int64) error {
 	err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, off, n)

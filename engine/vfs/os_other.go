@@ -7,6 +7,10 @@ import "golang.org/x/sys/unix"
 // datasync is fsync where there is no fdatasync.
 func datasync(fd int) error { return unix.Fsync(fd) }
 
+func syncVolume(int) error { return unix.ENOSYS }
+
+func volumeErrors() bool { return false }
+
 func allocate(int, int64, int64) error { return nil }
 
 func populate([]byte) error { return nil }

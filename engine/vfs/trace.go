@@ -99,6 +99,24 @@ func (d *traceFS) SyncDir(name string) error {
 	return d.trace.add(Event{Op: OpSyncDir, Name: name}, d.FS.SyncDir(name))
 }
 
+func (d *traceFS) OpenVolume(name string) (Volume, error) {
+	v, err := d.FS.OpenVolume(name)
+	if err != nil {
+		return nil, err
+	}
+	return &traceVolume{v, name, d.trace}, nil
+}
+
+type traceVolume struct {
+	Volume
+	name  string
+	trace *Trace
+}
+
+func (v *traceVolume) Sync() error {
+	return v.trace.add(Event{Op: OpSyncAll, Name: v.name}, v.Volume.Sync())
+}
+
 func (d *traceFS) Lock(name string) (io.Closer, error) {
 	closer, err := d.FS.Lock(name)
 	d.trace.add(Event{Op: OpLock, Name: name}, err)

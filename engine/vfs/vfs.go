@@ -41,6 +41,20 @@ type FS interface {
 	// Usage reports the volume that holds name: all its bytes, and those an unprivileged process can still write
 	// (DescribeLogDirs v4, KIP-827).
 	Usage(name string) (total, usable uint64, err error)
+	// OpenVolume opens the volume that holds the directory name as a whole. It is an error that satisfies
+	// errors.Is(err, errors.ErrUnsupported) where the operating system does not report failed writes of data through
+	// it (Linux before 5.8 and every other system).
+	OpenVolume(name string) (Volume, error)
+}
+
+// Volume is a file system as a whole. It may be used concurrently.
+type Volume interface {
+	// Sync writes back everything that was written to files of the volume before the call (syncfs(2)), whoever wrote
+	// it. Only a File.Sync of some file afterwards makes it durable: XFS flushes the drive's cache in syncfs only
+	// when it had something to log. File names are not covered. As with File.Sync, one failure, which may be that of
+	// anybody's file, is final.
+	Sync() error
+	io.Closer
 }
 
 // File is an open file. ReadAt, WriteAt, Size, Sync and Map may be called concurrently; Close at the end, once.

@@ -172,6 +172,11 @@ func TestFaultOfEveryKind(t *testing.T) {
 	file := open(t, disk, name, os.O_RDWR|os.O_CREATE)
 	write(t, file, "data", 0)
 	window := mapped(t, file, 4)
+	volume, err := disk.OpenVolume(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer volume.Close()
 	calls := map[Op]func() error{
 		OpCreate:    func() error { _, err := disk.OpenFile(name, os.O_CREATE, 0); return err },
 		OpOpen:      func() error { _, err := disk.OpenFile(name, os.O_RDONLY, 0); return err },
@@ -182,6 +187,7 @@ func TestFaultOfEveryKind(t *testing.T) {
 		OpRemove:    func() error { return disk.Remove(name) },
 		OpRemoveAll: func() error { return disk.RemoveAll(name) },
 		OpSyncDir:   func() error { return disk.SyncDir(dir) },
+		OpSyncAll:   func() error { return volume.Sync() },
 		OpSize:      func() error { _, err := file.Size(); return err },
 		OpMap:       func() error { _, err := file.Map(1); return err },
 		OpPopulate:  func() error { return window.Populate(0, 1) },
@@ -192,7 +198,7 @@ func TestFaultOfEveryKind(t *testing.T) {
 		OpUnmap:     func() error { return window.Unmap() },
 		OpClose:     func() error { return file.Close() },
 	}
-	for _, op := range []Op{OpCreate, OpOpen, OpMkdir, OpTruncate, OpAllocate, OpRename, OpRemove, OpRemoveAll, OpSyncDir,
+	for _, op := range []Op{OpCreate, OpOpen, OpMkdir, OpTruncate, OpAllocate, OpRename, OpRemove, OpRemoveAll, OpSyncDir, OpSyncAll,
 		OpSize, OpMap, OpPopulate, OpReadDir, OpStat, OpLock, OpUsage, OpUnmap, OpClose} {
 		faults.Clear()
 		faults.Add(Fault{Op: op, Err: syscall.EROFS})

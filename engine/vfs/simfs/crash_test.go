@@ -578,3 +578,56 @@ func TestLyingDisk(t *testing.T) {
 		t.Fatalf("honest again: %v", seen)
 	}
 }
+
+// TestVolumeSyncIsNoFlush: what syncfs wrote back may be lost until a file is
+// synced after it, and then everything written before it is durable, and nothing after it.
+func TestVolumeSyncIsNoFlush(t *testing.T) {
+	for _, flush := range []bool{false, true} {
+		disk := New(Options{Seed: 1})
+		must(t, disk.MkdirAll("d", 0o755))
+		a, b, c := create(t, disk, "d/a"), create(t, disk, "d/b"), create(t, disk, "d/c")
+		must(t, disk.SyncDir("d"))
+		must(t, disk.SyncDir("."))
+		volume, err := disk.OpenVolume("d")
+		must(t, err)
+		write(t, a, []byte("early"), 0)
+		write(t, b, []byte("early"), 0)
+		must(t, volume.Sync())
+		write(t, b, []byte(" late"), 5)
+		if flush {
+			must(t, c.Sync())
+		}
+		after := disk.Crash(CrashOptions{Keep: KeepNone})
+		for name, want := range map[string]string{"d/a": "early", "d/b": "early"} {
+			if !flush {
+				want = ""
+			}
+			if got, _ := content(t, after, name); got != want {
+				t.Errorf("flush %v: %s is %q after the power cut, expected %q", flush, name, got, want)
+			}
+		}
+	}
+}
+
+func TestFailedVolumeSyncLosesEverythingUnsynced(t *testing.T) {
+	disk := New(Options{Seed: 1})
+	a, b := create(t, disk, "a"), create(t, disk, "b")
+	must(t, disk.SyncDir("."))
+	volume, err := disk.OpenVolume(".")
+	must(t, err)
+	write(t, a, []byte("x"), 0)
+	write(t, b, []byte("y"), 0)
+	disk.FailSyncAll(1)
+	if err := volume.Sync(); err == nil {
+		t.Fatal("no error")
+	}
+	must(t, volume.Sync())
+	must(t, a.Sync())
+	must(t, b.Sync())
+	after := disk.Crash(CrashOptions{Keep: KeepAll})
+	for _, name := range []string{"a", "b"} {
+		if got, _ := content(t, after, name); got != "" && got != "\x00" {
+			t.Errorf("%s is %q although its write back had failed", name, got)
+		}
+	}
+}

@@ -135,6 +135,74 @@ func (h *handle) Allocate(off, n int64) error {
 	})
 }
 
+// flush makes durable what Volume.Sync had written back: a drive's cache is flushed as a whole.
+func (d *FS) flush() {
+	for n, count := range d.written {
+		for _, c := range n.pending[:count] {
+			n.synced.apply(c)
+		}
+		n.pending = n.pending[count:]
+	}
+	clear(d.written)
+}
+
+// OpenVolume implements vfs.FS: the whole disk is one volume.
+func (d *FS) OpenVolume(name string) (vfs.Volume, error) {
+	if _, err := d.Stat(name); err != nil {
+		return nil, err
+	}
+	return volume{d, name}, nil
+}
+
+type volume struct {
+	disk *FS
+	name string
+}
+
+// Close implements vfs.Volume.
+func (v volume) Close() error { return nil }
+
+// Sync implements vfs.Volume. What it writes back may still be lost until some file is synced.
+func (v volume) Sync() error {
+	d := v.disk
+	return d.change(vfs.Event{Op: vfs.OpSyncAll, Name: v.name}, func(*vfs.Event) error {
+		d.stats.VolumeSyncs++
+		fail := due(&d.failSyncAll)
+		d.everyFile(func(n *node) {
+			switch {
+			case len(n.pending) == 0 || d.lying:
+			case fail:
+				n.forgot, n.pending = true, nil
+				delete(d.written, n)
+			default:
+				if d.written == nil {
+					d.written = map[*node]int{}
+				}
+				d.written[n] = len(n.pending)
+			}
+		})
+		if fail {
+			return failed(vfs.OpSyncAll, v.name, syscall.EIO)
+		}
+		return nil
+	})
+}
+
+// everyFile calls f with every file that has a name.
+func (d *FS) everyFile(f func(n *node)) {
+	var walk func(n *node)
+	walk = func(n *node) {
+		if !n.isDir() {
+			f(n)
+			return
+		}
+		for _, e := range n.entries {
+			walk(e.node)
+		}
+	}
+	walk(d.root)
+}
+
 func (h *handle) Sync() error {
 	d, n := h.disk, h.node
 	return d.change(vfs.Event{Op: vfs.OpSync, Name: h.name}, func(*vfs.Event) error {
@@ -145,10 +213,12 @@ func (h *handle) Sync() error {
 		case due(&d.failSync):
 			n.forgot = n.forgot || len(n.pending) > 0
 			n.pending = nil
+			delete(d.written, n)
 			return failed(vfs.OpSync, h.name, syscall.EIO)
 		case d.lying:
 			return nil
 		}
+		d.flush()
 		for _, c := range n.pending {
 			n.synced.apply(c)
 		}

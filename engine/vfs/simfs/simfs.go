@@ -39,6 +39,7 @@ type Options struct {
 type Stats struct {
 	Syncs        int   // File.Sync calls, failed and lied ones included
 	DirSyncs     int   // SyncDir calls
+	VolumeSyncs  int   // Volume.Sync calls
 	Changes      int   // calls that change the disk, the syncs included
 	Writes       int   // WriteAt calls
 	BytesWritten int64 // by them
@@ -56,10 +57,13 @@ type FS struct {
 	locks   map[*node]bool
 	used    int64 // bytes of blocks held by files
 
-	failSync, failSyncDir int // calls until the failing one, 1 being the next; 0 is never
-	lying                 bool
-	powerLimited          bool
-	powerLeft             int // changes until the power goes
+	// written counts the pending changes of files that a Volume.Sync wrote to the drive's cache.
+	written map[*node]int
+
+	failSync, failSyncDir, failSyncAll int // calls until the failing one, 1 being the next; 0 is never
+	lying                              bool
+	powerLimited                       bool
+	powerLeft                          int // changes until the power goes
 
 	onChange func(vfs.Event)
 	log      []vfs.Event
@@ -90,6 +94,14 @@ func (d *FS) FailSyncDir(nth int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.failSyncDir = nth
+}
+
+// FailSyncAll makes the nth Volume.Sync from now return EIO once and lose every unsynced write of the disk, as FailSync does for
+// one file. 0 cancels.
+func (d *FS) FailSyncAll(nth int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failSyncAll = nth
 }
 
 // SetLying makes Sync and SyncDir succeed without making anything durable, as a drive that ignores flushes.
