@@ -5,7 +5,7 @@ GO ?= go
 BIN := bin/gregor
 SOURCES := $(shell find cmd engine server wire -name '*.go' -not -name '*_test.go') go.mod go.sum
 
-.PHONY: all build logcheck run test unit lint fuzz crash interop bench bench-compare clean
+.PHONY: all build logcheck run test unit lint fuzz crash interop bench bench-compare bench-peers clean
 
 all: build
 
@@ -57,6 +57,18 @@ bench:
 # The broker against the bare floor, alternating, in one run.
 bench-compare:
 	$(GO) run ./benchmarks/compare
+
+# The broker against Apache Kafka (installed by interop's setup) and the floor:
+# about an hour. DIR decides which disk is measured.
+DIR ?= $(or $(TMPDIR),/tmp)
+ROUNDS ?= 3
+SCENARIOS ?= all
+KAFKA_JARS ?= $(or $(GREGOR_INTEROP_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gregor-interop)/kafka/lib
+bench-peers:
+	test -d $(KAFKA_JARS) || tools/interop/setup.sh
+	$(GO) run ./benchmarks/compare -contestants floor,gregor,kafka,kafka-flush -scenarios $(SCENARIOS) -rounds $(ROUNDS) \
+		-kafka-jars $(KAFKA_JARS) -dir $(DIR) -history-gb 4 -markdown bin/bench-peers/report.md -json bin/bench-peers/report.json \
+		-command 'make bench-peers ROUNDS=$(ROUNDS) SCENARIOS=$(SCENARIOS)'
 
 clean:
 	rm -rf bin

@@ -26,7 +26,7 @@ type metrics map[string]float64
 // bar is what a scenario asks of the subject: its median divided by that of the reference.
 type bar struct {
 	metric    string
-	reference string
+	reference string  // empty: the subject's own median is judged
 	atLeast   float64 // 0 = no lower bound
 	atMost    float64 // 0 = no upper bound
 }

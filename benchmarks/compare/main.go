@@ -48,6 +48,8 @@ type settings struct {
 	Duration    time.Duration
 	Idle        time.Duration
 	HistoryGB   float64
+	CatchUpGB   float64
+	WarmGB      float64
 	RecordBytes int
 	WarmMemory  bool
 }
@@ -70,6 +72,8 @@ func run(ctx context.Context, arguments []string) (err error) {
 	flags.DurationVar(&s.Duration, "duration", 5*time.Second, "counted time of the waiting scenarios")
 	flags.DurationVar(&s.Idle, "idle", 3*time.Second, "how long an idle server rests before its memory is read")
 	flags.Float64Var(&s.HistoryGB, "history-gb", 10, "10^9 bytes of history for the reread scenario")
+	flags.Float64Var(&s.CatchUpGB, "catch-up-gb", 2, "10^9 bytes of history for the catch-up and cold scenarios")
+	flags.Float64Var(&s.WarmGB, "warm-gb", 4, "10^9 bytes of memory touched before a bulk scenario")
 	flags.IntVar(&s.RecordBytes, "record-bytes", 1024, "bytes of a record's value")
 	flags.BoolVar(&s.WarmMemory, "warm-memory", true, "touch memory before each load and free it while the load runs")
 	flags.StringVar(&env.GregorBinary, "gregor", "", "`binary` of Gregor; built from ./cmd/gregor when empty")
@@ -78,6 +82,8 @@ func run(ctx context.Context, arguments []string) (err error) {
 	gregorFormat := flags.String("gregor-format", "", "`arguments` that format Gregor's directory first; empty = not needed")
 	flags.StringVar(&env.KafkaJars, "kafka-jars", os.Getenv("KAFKA_JARS"), "`directory` of Apache Kafka's jars (environment KAFKA_JARS)")
 	flags.StringVar(&env.Java, "java", "java", "the java `command`")
+	command := flags.String("command", "", "what the report says it was made with")
+	markdown := flags.String("markdown", "", "`file` for the tables as Markdown, with plots beside it")
 	dir := flags.String("dir", os.TempDir(), "`directory` on the filesystem to measure")
 	keep := flags.Bool("keep", false, "leave the contestants' directories behind")
 	jsonFile := flags.String("json", "", "`file` for everything measured")
@@ -102,6 +108,7 @@ func run(ctx context.Context, arguments []string) (err error) {
 	}
 	b := &bench{settings: s, env: env, work: work, progress: os.Stderr}
 	report := newReport(ctx, work, s)
+	report.Command = *command
 	for _, sc := range chosen {
 		result, err := b.runScenario(ctx, sc)
 		if err != nil {
@@ -113,6 +120,11 @@ func run(ctx context.Context, arguments []string) (err error) {
 	if *save {
 		name := fmt.Sprintf("%s-%s.json", report.Time.Format("20060102T150405Z"), report.Commit)
 		if err := report.write(filepath.Join("benchmarks", "results", name)); err != nil {
+			return err
+		}
+	}
+	if *markdown != "" {
+		if err := report.writeMarkdown(*markdown); err != nil {
 			return err
 		}
 	}

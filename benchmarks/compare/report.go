@@ -24,6 +24,7 @@ import (
 type report struct {
 	Time      time.Time         `json:"time"`
 	Commit    string            `json:"commit"`
+	Command   string            `json:"command,omitempty"` // what a reader would type
 	Machine   machine           `json:"machine"`
 	Settings  settings          `json:"settings"`
 	Scenarios []*scenarioReport `json:"scenarios"`
@@ -66,7 +67,7 @@ type spread struct {
 // verdict compares the subject with a reference.
 type verdict struct {
 	Subject   string  `json:"subject"`
-	Reference string  `json:"reference"`
+	Reference string  `json:"reference,omitempty"` // empty: Ratio is the figure itself
 	Metric    string  `json:"metric"`
 	Ratio     float64 `json:"ratio"`     // of the medians: this is what is judged
 	RatioMin  float64 `json:"ratio_min"` // of the pairs of one round
@@ -136,6 +137,11 @@ func (r *scenarioReport) judge(bars []bar, subject string) {
 	}
 	for _, b := range bars {
 		ours, us := r.Medians[subject][b.metric]
+		if b.reference == "" && us {
+			v := verdict{Subject: subject, Metric: b.metric, Ratio: ours.Median, RatioMin: ours.Min, RatioMax: ours.Max, AtLeast: b.atLeast, AtMost: b.atMost}
+			v.Pass = (b.atLeast == 0 || v.Ratio >= b.atLeast) && (b.atMost == 0 || v.Ratio <= b.atMost)
+			r.Verdicts = append(r.Verdicts, v)
+		}
 		theirs, them := r.Medians[b.reference][b.metric]
 		if !us || !them || subject == b.reference {
 			continue
@@ -210,15 +216,23 @@ func (r *scenarioReport) print(out io.Writer) {
 	}
 	_ = w.Flush() // the table is for the terminal; the JSON is what is kept
 	for _, v := range r.Verdicts {
-		word, bound := "FAIL", fmt.Sprintf("at least %s", figure(v.AtLeast))
-		if v.AtMost != 0 {
-			bound = fmt.Sprintf("at most %s", figure(v.AtMost))
-		}
-		if v.Pass {
-			word = "PASS"
-		}
-		fmt.Fprintf(out, "%s %s: %s is %.2f of %s (%.2f to %.2f by round), %s wanted\n", word, v.Metric, v.Subject, v.Ratio, v.Reference, v.RatioMin, v.RatioMax, bound)
+		fmt.Fprintln(out, v)
 	}
+}
+
+// String is the verdict as a line.
+func (v verdict) String() string {
+	word, bound := "FAIL", fmt.Sprintf("at least %s", figure(v.AtLeast))
+	if v.AtMost != 0 {
+		bound = fmt.Sprintf("at most %s", figure(v.AtMost))
+	}
+	if v.Pass {
+		word = "PASS"
+	}
+	if v.Reference == "" {
+		return fmt.Sprintf("%s %s: %s has %s (%s to %s), %s wanted", word, v.Metric, v.Subject, figure(v.Ratio), figure(v.RatioMin), figure(v.RatioMax), bound)
+	}
+	return fmt.Sprintf("%s %s: %s is %.2f of %s (%.2f to %.2f by round), %s wanted", word, v.Metric, v.Subject, v.Ratio, v.Reference, v.RatioMin, v.RatioMax, bound)
 }
 
 // figure prints three significant digits, and whole numbers above 100.

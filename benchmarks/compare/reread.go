@@ -91,7 +91,7 @@ func consumeAll(ctx context.Context, s *contestant.Server, end int64, pass strin
 		return err
 	}
 	defer client.Close()
-	began, err := takeUsage(s.PID())
+	began, err := takeUsage(s)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func consumeAll(ctx context.Context, s *contestant.Server, end int64, pass strin
 	if err := errors.Join(err, sampleErr); err != nil {
 		return err
 	}
-	ended, err := takeUsage(s.PID())
+	ended, err := takeUsage(s)
 	if err != nil {
 		return err
 	}

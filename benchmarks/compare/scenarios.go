@@ -23,12 +23,77 @@ func scenarios() []scenario {
 		{
 			name:        "waiting-shared",
 			description: "franz-go, idempotent, acks=all, linger 0: producers on one client, each waiting for every record",
-			brokersOnly: true, columns: waitingColumns, bars: overKafka(), run: runWaitingShared,
+			brokersOnly: true, columns: waitingColumns, bars: waitingBars(), run: runWaitingShared,
 		},
 		{
 			name:        "waiting-separate",
 			description: "the same, every producer with a client of its own",
-			brokersOnly: true, columns: waitingColumns, bars: overKafka(), run: runWaitingSeparate,
+			brokersOnly: true, columns: waitingColumns, bars: waitingBars(), run: runWaitingSeparate,
+		},
+		{
+			name:        "bulk-1k",
+			description: "franz-go, idempotent, acks=all, linger 2 ms: 1 KiB of random bytes a record",
+			brokersOnly: true, columns: bulkColumns, bars: bulkBars(), run: bulkLoad{size: 1024}.run,
+		},
+		{
+			name:        "bulk-1k-lz4",
+			description: "the same random bytes through lz4",
+			brokersOnly: true, columns: bulkColumns, bars: bulkBars(), run: bulkLoad{size: 1024, lz4: true}.run,
+		},
+		{
+			name:        "bulk-text",
+			description: "1 KiB of text a record",
+			brokersOnly: true, columns: bulkColumns, bars: bulkBars(), run: bulkLoad{size: 1024, text: true}.run,
+		},
+		{
+			name:        "bulk-text-lz4",
+			description: "1 KiB of text a record through lz4",
+			brokersOnly: true, columns: bulkColumns, bars: bulkBars(), run: bulkLoad{size: 1024, text: true, lz4: true}.run,
+		},
+		{
+			name:        "bulk-100b",
+			description: "100 random bytes a record",
+			brokersOnly: true, columns: bulkColumns, bars: bulkBars(), run: bulkLoad{size: 100}.run,
+		},
+		{
+			name:        "bulk-100k",
+			description: "100 KiB of random bytes a record",
+			brokersOnly: true, columns: bulkColumns, bars: []bar{leastMemory()}, run: bulkLoad{size: 100 << 10}.run,
+		},
+		{
+			name:        "waiting-one",
+			description: "one producer that waits for every record",
+			brokersOnly: true, columns: waitingColumns, bars: []bar{leastMemory()}, run: runWaitingOne,
+		},
+		{
+			name:        "paced-20k",
+			description: "20,000 records of 256 bytes a second, whatever happens, and a consumer at the tail",
+			brokersOnly: true, columns: pacedColumns, bars: pacedBars(), run: paced(20_000),
+		},
+		{
+			name:        "paced-100k",
+			description: "100,000 records of 256 bytes a second and a consumer at the tail",
+			brokersOnly: true, columns: pacedColumns, bars: []bar{leastMemory()}, run: paced(100_000),
+		},
+		{
+			name:        "partitions",
+			description: "frames-1k over 1, 100 and 1,000 partitions of one server",
+			brokersOnly: true, columns: partitionColumns, bars: partitionBars(), run: runPartitions,
+		},
+		{
+			name:        "many",
+			description: "10,000 partitions with a record each: exec until a record is acknowledged, memory",
+			brokersOnly: true, columns: manyColumns, bars: manyBars(), run: runMany,
+		},
+		{
+			name:        "catch-up",
+			description: "history in the page cache through Fetch, and the same files mapped and written to a loopback connection",
+			brokersOnly: true, columns: catchUpColumns, bars: catchUpBars(), run: runCatchUp,
+		},
+		{
+			name:        "cold",
+			description: "history on the disk through Fetch, and the same files read plainly",
+			brokersOnly: true, columns: coldColumns, bars: coldBars(), run: runCold,
 		},
 		{
 			name:        "start",
@@ -51,6 +116,9 @@ func scenarioNames() (names []string) {
 }
 
 func chooseScenarios(names []string) (chosen []scenario, err error) {
+	if len(names) == 1 && names[0] == "all" {
+		return scenarios(), nil
+	}
 next:
 	for _, name := range names {
 		for _, sc := range scenarios() {

@@ -64,11 +64,15 @@ func (b *bench) firstAck(ctx context.Context, s *contestant.Server, fresh bool) 
 	if err != nil {
 		return 0, err
 	}
+	return b.ackOf(ctx, s, request, fresh && contestant.Broker(s.Name))
+}
+
+// ackOf starts the server and returns the time until the request was answered without an error.
+func (b *bench) ackOf(ctx context.Context, s *contestant.Server, request *loadgen.Prepared, create bool) (time.Duration, error) {
 	began, err := s.Start()
 	if err != nil {
 		return 0, err
 	}
-	create := fresh && contestant.Broker(s.Name)
 	for {
 		err := attempt(ctx, s.Address, request, create)
 		if err == nil {

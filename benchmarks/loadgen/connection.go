@@ -18,7 +18,8 @@ const receiveBuffer = 4 << 10
 // connection is one socket of the loop. Requests leave whole and in order; answers come in the same order.
 type connection struct {
 	fd      int
-	request *Prepared
+	turn    []*Prepared // the requests it sends, over and over
+	request *Prepared   // the one it is sending
 	sent    int         // bytes of the current request handed to the kernel; 0 = none begun
 	next    int32       // correlation id of the next request to begin
 	answer  int32       // correlation id the next response must carry
@@ -27,7 +28,7 @@ type connection struct {
 	filled  int
 }
 
-func connect(address string, request *Prepared, inFlight int) (*connection, error) {
+func connect(address string, requests []*Prepared, inFlight int) (*connection, error) {
 	tcp, err := net.ResolveTCPAddr("tcp4", address)
 	if err != nil {
 		return nil, fmt.Errorf("load: resolve %s: %w", address, err)
@@ -49,7 +50,11 @@ func connect(address string, request *Prepared, inFlight int) (*connection, erro
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("load: set up socket: %w", err)
 	}
-	return &connection{fd: fd, request: request.Clone(), began: make([]time.Time, inFlight), in: make([]byte, receiveBuffer)}, nil
+	turn := make([]*Prepared, len(requests))
+	for i, r := range requests {
+		turn[i] = r.Clone()
+	}
+	return &connection{fd: fd, turn: turn, request: turn[0], began: make([]time.Time, inFlight), in: make([]byte, receiveBuffer)}, nil
 }
 
 // send writes until the socket is full, or all that may be in flight is; with last set it only finishes what it began.
@@ -72,6 +77,7 @@ func (c *connection) send(last bool) error {
 		if c.sent += n; c.sent == len(c.request.Frame) {
 			c.sent = 0
 			c.next++
+			c.request = c.turn[int(c.next)%len(c.turn)]
 		}
 	}
 	return nil

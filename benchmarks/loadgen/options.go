@@ -18,6 +18,7 @@ const maxResponse = 1 << 20
 type Options struct {
 	Address     string      // host:port of the server
 	Requests    []*Prepared // connection i sends a copy of request i modulo their number
+	Rotate      bool        // connection i goes through requests i, i + Connections, ... in turn
 	Connections int         // at least 1
 	InFlight    int         // unanswered requests per connection, at least 1
 
@@ -44,6 +45,17 @@ func (o *Options) check() error {
 		o.StallAfter = time.Minute
 	}
 	return nil
+}
+
+// requestsOf lists what connection i sends.
+func (o *Options) requestsOf(i int) (turn []*Prepared) {
+	if !o.Rotate || i >= len(o.Requests) {
+		return []*Prepared{o.Requests[i%len(o.Requests)]}
+	}
+	for ; i < len(o.Requests); i += o.Connections {
+		turn = append(turn, o.Requests[i])
+	}
+	return turn
 }
 
 // Result is what was counted after the warm-up.

@@ -66,7 +66,7 @@ func (g *generator) open() error {
 	}
 	g.epoll = epoll
 	for i := range g.options.Connections {
-		c, err := connect(g.options.Address, g.options.Requests[i%len(g.options.Requests)], g.options.InFlight)
+		c, err := connect(g.options.Address, g.options.requestsOf(i), g.options.InFlight)
 		if err != nil {
 			return err
 		}
