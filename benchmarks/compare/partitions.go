@@ -18,8 +18,13 @@ import (
 // spread is over how many partitions the same requests go; the last step is a directory of many partitions.
 var spreads = []int32{1, 100, 1000}
 
-// manyPartitions is how many partitions a broker has to come back with.
-const manyPartitions = 10_000
+// manyPartitions is how many partitions a broker has to come back with, in topics that Kafka creates in one request each.
+const (
+	manyPartitions = 10_000
+	manyTopics     = 2
+)
+
+func manyName(i int) string { return fmt.Sprintf("many-%d", i) }
 
 // The bars of many partitions.
 const (
@@ -47,7 +52,7 @@ func runPartitions(ctx context.Context, b *bench, s *contestant.Server) (metrics
 			}
 			id, err := c.CreateTopic(ctx, topic, n, nil)
 			if err == nil {
-				err = b.settle(ctx, c, loadgen.Target{Topic: topic, TopicID: id, Partition: n - 1})
+				err = b.settle(ctx, c, topic, id, n)
 			}
 			if err := errors.Join(err, c.Close()); err != nil {
 				return err
@@ -64,23 +69,28 @@ func runPartitions(ctx context.Context, b *bench, s *contestant.Server) (metrics
 	return m, err
 }
 
-// settle waits until the last partition of a new topic takes a record: Kafka's metadata names a leader before the broker
-// has heard of it.
-func (b *bench) settle(ctx context.Context, c *loadgen.Client, last loadgen.Target) error {
-	request, err := loadgen.Prepare(int16(b.settings.Version), last, loadgen.Batch(1, 100, time.Now()), 1)
-	if err != nil {
-		return err
-	}
-	for {
-		err := c.Produce(request)
-		if err == nil || !kerr.IsRetriable(err) {
+// settle waits until every partition of a new topic has taken a record: Kafka's metadata names leaders before the broker
+// has heard of them.
+func (b *bench) settle(ctx context.Context, c *loadgen.Client, topic string, id [16]byte, partitions int32) error {
+	batch := loadgen.Batch(1, 100, time.Now())
+	for i := int32(0); i < partitions; {
+		request, err := loadgen.Prepare(int16(b.settings.Version), loadgen.Target{Topic: topic, TopicID: id, Partition: i}, batch, 1)
+		if err != nil {
 			return err
 		}
-		sleep(ctx, time.Millisecond)
+		switch err := c.Produce(request); {
+		case err == nil:
+			i++
+		case !kerr.IsRetriable(err):
+			return err
+		default:
+			sleep(ctx, time.Millisecond)
+		}
 		if ctx.Err() != nil {
-			return errors.Join(ctx.Err(), err)
+			return ctx.Err()
 		}
 	}
+	return nil
 }
 
 func (b *bench) spread(ctx context.Context, s *contestant.Server, topic string, id [16]byte, partitions int32, m metrics) error {
@@ -124,28 +134,28 @@ func manyBars() []bar {
 // after a kill: exec until a record is acknowledged.
 func runMany(ctx context.Context, b *bench, s *contestant.Server) (metrics, error) {
 	m := metrics{}
-	const topic = "many"
-	var id [16]byte
 	err := running(ctx, s, func([16]byte) error {
 		c, err := loadgen.Dial(ctx, s.Address)
 		if err != nil {
 			return err
 		}
+		ids := make([][16]byte, manyTopics)
 		began := time.Now()
-		if id, err = c.CreateTopic(ctx, topic, manyPartitions, nil); err != nil {
-			return errors.Join(err, c.Close())
+		for i := range ids {
+			if ids[i], err = c.CreateTopic(ctx, manyName(i), manyPartitions/manyTopics, nil); err != nil {
+				return errors.Join(err, c.Close())
+			}
 		}
 		m["create_ms"] = millis(time.Since(began))
-		err = b.settle(ctx, c, loadgen.Target{Topic: topic, TopicID: id, Partition: manyPartitions - 1})
-		if err := errors.Join(err, c.Close()); err != nil {
-			return err
+		for i, id := range ids {
+			err = errors.Join(err, b.settle(ctx, c, manyName(i), id, manyPartitions/manyTopics))
 		}
-		return b.touchAll(ctx, s, topic, id)
+		return errors.Join(err, c.Close())
 	})
 	if err != nil {
 		return nil, err
 	}
-	last, err := loadgen.Prepare(min(int16(b.settings.Version), 12), loadgen.Target{Topic: topic, Partition: manyPartitions - 1}, loadgen.Batch(1, 100, time.Now()), 1)
+	last, err := loadgen.Prepare(min(int16(b.settings.Version), 12), loadgen.Target{Topic: manyName(manyTopics - 1), Partition: manyPartitions/manyTopics - 1}, loadgen.Batch(1, 100, time.Now()), 1)
 	if err != nil {
 		return nil, err
 	}
@@ -171,18 +181,4 @@ func runMany(ctx context.Context, b *bench, s *contestant.Server) (metrics, erro
 		}
 	}
 	return m, nil
-}
-
-// touchAll writes one record to every partition.
-func (b *bench) touchAll(ctx context.Context, s *contestant.Server, topic string, id [16]byte) error {
-	var requests []*loadgen.Prepared
-	for i := range int32(manyPartitions) {
-		p, err := loadgen.Prepare(int16(b.settings.Version), loadgen.Target{Topic: topic, TopicID: id, Partition: i}, loadgen.Batch(1, 100, time.Now()), 1)
-		if err != nil {
-			return err
-		}
-		requests = append(requests, p)
-	}
-	_, err := loadgen.Run(ctx, loadgen.Options{Address: s.Address, Requests: requests, Rotate: true, Connections: 16, InFlight: 1, Frames: manyPartitions})
-	return err
 }
