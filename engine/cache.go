@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/ristretto/v2"
@@ -12,10 +13,12 @@ import (
 // blockBytes is the unit of the hot-read cache.
 const blockBytes = 64 << 10
 
-// hotReads keeps copies of log blocks that were read again, below the tail:
-// history that several consumers re-read then needs no disk, however the page
-// cache fares. A block enters at its second miss, so one scan through a long
-// history leaves the cache alone; which entries stay is ristretto's TinyLFU.
+// hotReads keeps copies of log blocks that were read from the disk again, below
+// the tail: history that several consumers re-read then needs no disk, however
+// the page cache fares. A block enters when it had to come from the disk for the
+// second time, so one scan through a long history leaves the cache alone, and so
+// do all reads while the page cache has what they want; which entries stay is
+// ristretto's TinyLFU.
 //
 // Keys hold the segment's process-wide generation, so nothing is ever
 // invalidated: a deleted or truncated segment's blocks are simply never asked
@@ -23,10 +26,12 @@ const blockBytes = 64 << 10
 // bytes never change. Values are heap copies, immutable, safe to hold as long
 // as a View likes.
 type hotReads struct {
-	max   int64
-	now   func() time.Time
-	once  sync.Once
-	cache *ristretto.Cache[uint64, block]
+	max    int64
+	now    func() time.Time
+	cold   func(took time.Duration, n int64) bool // isCold; tests say what they like
+	once   sync.Once
+	cache  *ristretto.Cache[uint64, block]
+	filled atomic.Bool // something was ever put in
 
 	mu   sync.Mutex
 	seen [4096]glance // blocks missed once, by hash: a small lossy memory
@@ -52,7 +57,7 @@ func newHotReads(max int64, now func() time.Time) *hotReads {
 	if max < 4*blockBytes {
 		return nil
 	}
-	return &hotReads{max: max, now: now}
+	return &hotReads{max: max, now: now, cold: isCold}
 }
 
 func (c *hotReads) open() {
@@ -70,8 +75,8 @@ func (c *hotReads) open() {
 	})
 }
 
-// missed says whether a read of the bytes [from, to) of a block, which is not
-// in the cache, repeats an earlier one. A read that goes on where the last one
+// missed says whether a read of the bytes [from, to) of a block, from the disk,
+// repeats an earlier one. A read that goes on where the last one
 // in the block ended is the same pass through the log.
 func (c *hotReads) missed(key uint64, from, to int64) bool {
 	slot := &c.seen[key*0x9E3779B97F4A7C15>>52]
@@ -97,41 +102,20 @@ func (c *hotReads) mayFill() bool {
 	return c.fills <= fillsPerSecond
 }
 
-// spans fills v with the bytes [from, to) of seg, block by block from the
-// cache, and straight from the mapping where the cache has nothing.
+// spans fills v with the bytes [from, to) of seg: block by block from the cache
+// where it has any, and straight from the mapping for the rest.
 func (c *hotReads) spans(v *View, seg *segment.Segment, from, to int64) error {
-	c.open()
-	size := seg.Size()
-	direct := from // start of the run not served from the cache
-	flush := func(end int64) error {
-		if direct == end {
-			return nil
-		}
-		p, err := seg.Span(direct, end)
-		if err == nil {
-			v.Spans = append(v.Spans, p)
-		}
-		return err
+	if !c.filled.Load() {
+		return c.direct(v, seg, from, to)
 	}
-	for at := from; at < to && c.cache != nil; {
+	direct := from // start of the run not served from the cache
+	for at := from; at < to; {
 		number := at / blockBytes
 		start := number * blockBytes
 		end := min(start+blockBytes, to)
-		key := uint64(seg.Generation())<<32 | uint64(number)
-		hit, ok := c.cache.Get(key)
-		if ok && hit.key != key {
-			ok = false
-		}
-		if !ok && start+blockBytes <= size && c.missed(key, at, end) {
-			data, err := seg.Copy(make([]byte, blockBytes), start)
-			if err != nil {
-				return err
-			}
-			hit, ok = block{key, data}, true
-			c.cache.Set(key, hit, blockBytes+64)
-		}
-		if ok {
-			if err := flush(at); err != nil {
+		key := blockKey(seg, number)
+		if hit, ok := c.cache.Get(key); ok && hit.key == key {
+			if err := c.direct(v, seg, direct, at); err != nil {
 				return err
 			}
 			v.Spans = append(v.Spans, hit.data[at-start:end-start])
@@ -139,5 +123,59 @@ func (c *hotReads) spans(v *View, seg *segment.Segment, from, to int64) error {
 		}
 		at = end
 	}
-	return flush(to)
+	return c.direct(v, seg, direct, to)
+}
+
+// direct adds a run of the mapping, and learns from one that had to come from
+// the disk.
+func (c *hotReads) direct(v *View, seg *segment.Segment, from, to int64) error {
+	if from == to {
+		return nil
+	}
+	began := c.now()
+	p, err := seg.Span(from, to)
+	if err != nil {
+		return err
+	}
+	v.Spans = append(v.Spans, p)
+	if c.cold(c.now().Sub(began), to-from) {
+		return c.learn(seg, from, to)
+	}
+	return nil
+}
+
+// isCold says whether making n bytes of a mapping ready took so long that the
+// disk must have been read: a warm page costs about a tenth of a microsecond, 4 KiB
+// from a fast drive more than one.
+func isCold(took time.Duration, n int64) bool {
+	return took > 20*time.Microsecond+time.Duration(n/8)
+}
+
+// learn remembers the blocks of a read from the disk, and keeps those that were
+// read from it before.
+func (c *hotReads) learn(seg *segment.Segment, from, to int64) error {
+	size := seg.Size()
+	for at := from; at < to; {
+		number := at / blockBytes
+		start := number * blockBytes
+		end := min(start+blockBytes, to)
+		if key := blockKey(seg, number); start+blockBytes <= size && c.missed(key, at, end) {
+			c.open()
+			if c.cache == nil {
+				return nil
+			}
+			data, err := seg.Copy(make([]byte, blockBytes), start)
+			if err != nil {
+				return err
+			}
+			c.cache.Set(key, block{key, data}, blockBytes+64)
+			c.filled.Store(true)
+		}
+		at = end
+	}
+	return nil
+}
+
+func blockKey(seg *segment.Segment, number int64) uint64 {
+	return uint64(seg.Generation())<<32 | uint64(number)
 }

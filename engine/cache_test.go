@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gregor-broker/gregor/engine/batch"
 )
@@ -18,6 +19,8 @@ func TestHotReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.store = store
+	disk := false // whether reads come from the disk
+	store.cache.cold = func(time.Duration, int64) bool { return disk }
 	c := small
 	c.SegmentBytes = 1 << 20
 	l := r.create("t-0", c)
@@ -51,6 +54,14 @@ func TestHotReads(t *testing.T) {
 		return p
 	}
 	want := read(4)
+	for range 5 {
+		read(4)
+	}
+	if store.cache.filled.Load() {
+		t.Fatal("reads that the page cache served filled the cache")
+	}
+	disk = true
+	read(4)
 	if cached() {
 		t.Fatal("a block entered at its first miss")
 	}
