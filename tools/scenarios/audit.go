@@ -14,7 +14,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-const auditTopic = "scenario.audit"
+// The codecs have a topic of their own: not every client reads all of them.
+const (
+	auditTopic  = "scenario.audit"
+	codecsTopic = "scenario.codecs"
+)
 
 // needed are the APIs that clients of a plain application call, with the version they call at least.
 var needed = []struct {
@@ -116,7 +120,10 @@ func auditTopics(ctx context.Context, s *stage, c *kgo.Client) error {
 
 // auditCodecs sends a record through every codec and reads it back.
 func auditCodecs(ctx context.Context, s *stage, c *kgo.Client) error {
-	tail, err := s.tail(ctx, auditTopic)
+	if err := s.topic(ctx, codecsTopic, 1); err != nil {
+		return err
+	}
+	tail, err := s.tail(ctx, codecsTopic)
 	if err != nil {
 		return err
 	}
@@ -128,7 +135,7 @@ func auditCodecs(ctx context.Context, s *stage, c *kgo.Client) error {
 		if err != nil {
 			return err
 		}
-		record, err := newEvent(auditTopic, s.run+"-"+name, "Probe", s.run+"-"+name, "auditor", map[string]string{"codec": name, "text": strings.Repeat(name+" ", 200)})
+		record, err := newEvent(codecsTopic, s.run+"-"+name, "Probe", s.run+"-"+name, "auditor", map[string]string{"codec": name, "text": strings.Repeat(name+" ", 200)})
 		if err != nil {
 			return err
 		}

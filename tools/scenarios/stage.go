@@ -37,9 +37,10 @@ func (s *stage) close() {
 	}
 }
 
-// client connects.
+// client connects. It compresses with gzip, which every client of the topics can read without a plug-in.
 func (s *stage) client(opts ...kgo.Opt) (*kgo.Client, error) {
-	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(s.brokers...), kgo.ClientID("scenario-" + s.name), kgo.MetadataMinAge(50 * time.Millisecond)}, opts...)...)
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(s.brokers...), kgo.ClientID("scenario-" + s.name), kgo.MetadataMinAge(50 * time.Millisecond),
+		kgo.ProducerBatchCompression(kgo.GzipCompression())}, opts...)...)
 	if err != nil {
 		return nil, err
 	}
