@@ -19,6 +19,7 @@ class Stage {
     this.checks = 0
     this.failures = 0
     this.open = []
+    this.starts = {} // where each service began
     const options = { clientId: `scenario-js-${name}`, brokers, logLevel: logLevel.NOTHING }
     this.kafka = new Kafka({ ...options, retry: { initialRetryTime: 50, retries: 12 } })
     this.hasty = new Kafka({ ...options, retry: { retries: 0 } }) // takes the first answer
@@ -79,13 +80,10 @@ class Stage {
    * that follow resolves to, done, is kept.
    */
   async follow (service, topics, each, from) {
-    const admin = await this.admin()
-    const groupId = this.group(service)
-    for (const topic of topics) {
-      const offsets = (from && from[topic]) || await this.ends(topic)
-      await admin.setOffsets({ groupId, topic, partitions: offsets.map(p => ({ partition: p.partition, offset: String(p.offset) })) })
-    }
-    const consumer = this.kafka.consumer({ groupId, maxWaitTimeInMs: 100, sessionTimeout: 20000, rebalanceTimeout: 20000 })
+    const starts = {}
+    for (const topic of topics) starts[topic] = (from && from[topic]) || await this.ends(topic)
+    this.starts[service] = starts
+    const consumer = this.kafka.consumer({ groupId: this.group(service), maxWaitTimeInMs: 100, sessionTimeout: 20000, rebalanceTimeout: 20000 })
     await consumer.connect()
     this.open.push(consumer)
     await consumer.subscribe({ topics })
@@ -103,6 +101,10 @@ class Stage {
         }
       }
     })
+    // admin.setOffsets would join the group once more to do this.
+    for (const topic of topics) {
+      for (const p of starts[topic]) consumer.seek({ topic, partition: p.partition, offset: String(p.offset) })
+    }
     return done
   }
 }
