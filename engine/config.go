@@ -29,6 +29,12 @@ type LogConfig struct {
 	RetentionMs    int64
 	RetentionBytes int64
 
+	// What follows matters with Compact only. Zeros are Kafka's zeros, but for MaxCompactionLagMs, where zero is none.
+	MinCleanableDirtyRatio float64 // min.cleanable.dirty.ratio
+	MinCompactionLagMs     int64   // min.compaction.lag.ms
+	MaxCompactionLagMs     int64   // max.compaction.lag.ms
+	DeleteRetentionMs      int64   // delete.retention.ms
+
 	FileDeleteDelayMs int64 // file.delete.delay.ms
 
 	// FlushMessages and FlushMs relax durability as Kafka's flush.messages and
@@ -53,6 +59,7 @@ const (
 	DefaultFileDeleteDelayMs    = 60_000
 	DefaultProducerIDExpiration = 24 * 3600 * 1000
 	DefaultCheckpointBytes      = 32 << 20
+	DefaultBackoff              = 15 * time.Second // of the cleaner
 )
 
 func (c LogConfig) withDefaults() LogConfig {
@@ -67,8 +74,18 @@ func (c LogConfig) withDefaults() LogConfig {
 	set(&c.SegmentIndexBytes, DefaultSegmentIndexBytes)
 	set(&c.FileDeleteDelayMs, DefaultFileDeleteDelayMs)
 	set(&c.ProducerIDExpirationMs, DefaultProducerIDExpiration)
+	set(&c.MaxCompactionLagMs, math.MaxInt64)
 	c.SegmentBytes = min(c.SegmentBytes, math.MaxInt32)
 	return c
+}
+
+// rollMs is when a segment is due by its age: what is to be compacted in time must not stay in the active one
+// (LogConfig.maxSegmentMs).
+func (c *LogConfig) rollMs() int64 {
+	if c.Compact {
+		return min(c.SegmentMs, c.MaxCompactionLagMs)
+	}
+	return c.SegmentMs
 }
 
 // relaxed says whether the user gave up durability before acknowledgement.
@@ -96,6 +113,9 @@ type Options struct {
 	RetentionInterval  time.Duration
 	CheckpointInterval time.Duration
 
+	// Cleaner is how logs with LogConfig.Compact are compacted.
+	Cleaner CleanerOptions
+
 	// OnPoison is told the first failed sync of a directory.
 	OnPoison func(dir string, err error)
 	// Manual switches the background jobs off; the owner calls RunJobs. For
@@ -103,7 +123,38 @@ type Options struct {
 	Manual bool
 }
 
+// CleanerOptions are the settings of log.cleaner.*. Zero values are Kafka's defaults.
+type CleanerOptions struct {
+	Disabled          bool          // log.cleaner.enable=false
+	Threads           int           // log.cleaner.threads: logs cleaned at a time; 1
+	DedupeBufferBytes int64         // log.cleaner.dedupe.buffer.size, of all threads; 128 MiB. Memory is taken as keys come
+	LoadFactor        float64       // log.cleaner.io.buffer.load.factor; 0.9
+	IOBufferBytes     int           // log.cleaner.io.buffer.size, of all threads; 512 KiB
+	MaxBytesPerSecond float64       // log.cleaner.io.max.bytes.per.second, reads and writes; no limit
+	Backoff           time.Duration // log.cleaner.backoff.ms: between looks while there is nothing to clean; 15 s
+}
+
+func (o CleanerOptions) withDefaults() CleanerOptions {
+	if o.Threads <= 0 {
+		o.Threads = 1
+	}
+	if o.DedupeBufferBytes <= 0 {
+		o.DedupeBufferBytes = 128 << 20
+	}
+	if !(o.LoadFactor > 0) {
+		o.LoadFactor = 0.9
+	}
+	if o.IOBufferBytes <= 0 {
+		o.IOBufferBytes = 512 << 10
+	}
+	if o.Backoff <= 0 {
+		o.Backoff = DefaultBackoff
+	}
+	return o
+}
+
 func (o Options) withDefaults() Options {
+	o.Cleaner = o.Cleaner.withDefaults()
 	if o.FS == nil {
 		o.FS = vfs.OS
 	}

@@ -2,15 +2,12 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 	"sort"
 	"strings"
 
-	"github.com/gregor-broker/gregor/engine/batch"
 	"github.com/gregor-broker/gregor/engine/segment"
-	"github.com/gregor-broker/gregor/engine/vfs"
 )
 
 // inventory is what a partition directory holds, leftovers of interrupted
@@ -148,9 +145,6 @@ func (l *Log) finishSwaps() error {
 	}
 	var errs []error
 	remove := func(name string) { errs = append(errs, disk.Remove(filepath.Join(l.path, name))) }
-	for _, name := range cleaned {
-		remove(name)
-	}
 	var whole []string
 	from, to := int64(-1), int64(-1)
 	for _, name := range swaps {
@@ -171,6 +165,16 @@ func (l *Log) finishSwaps() error {
 			from = base
 		}
 		to = max(to, next)
+	}
+	// The .cleaned files go last: without one the rest would pass for a whole.
+	if len(whole) < len(swaps) {
+		errs = append(errs, disk.SyncDir(l.path))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, name := range cleaned {
+		remove(name)
 	}
 	for _, e := range entries {
 		base, suffix, ok := segment.ParseName(e.Name())
@@ -211,17 +215,16 @@ func (l *Log) finishSwaps() error {
 
 // swapEnd finds the offset behind the last batch of a .log.swap file.
 func (l *Log) swapEnd(name string, base int64) (int64, error) {
-	data, err := vfs.ReadFile(l.store.opt.FS, filepath.Join(l.path, name))
+	info, err := l.store.opt.FS.Stat(filepath.Join(l.path, name))
 	if err != nil {
 		return 0, err
 	}
-	end := base
-	for len(data) > 0 {
-		b, rest, err := batch.Next(data)
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", filepath.Join(l.path, name), err)
-		}
-		end, data = b.NextOffset(), rest
+	s, err := segment.OpenSwapped(l.path, base, info.Size(), l.segmentOptions())
+	if err != nil {
+		return 0, err
 	}
-	return end, nil
+	defer s.Retire(nil)
+	end := base
+	err = s.Headers(func(h segment.Header) { end = h.LastOffset + 1 })
+	return end, err
 }

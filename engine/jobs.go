@@ -30,6 +30,7 @@ type jobs struct {
 	checkpoint map[*directory]bool
 	retention  time.Time // next run
 	periodic   time.Time // next checkpoint by time
+	clean      time.Time // next look for logs to compact; zero while there is none, or one is under way
 }
 
 type delayed struct {
@@ -158,6 +159,10 @@ func (j *jobs) pass(now time.Time) time.Time {
 		j.flushAt = 0
 	}
 	retain, periodic := !now.Before(j.retention), !now.Before(j.periodic)
+	clean := !j.clean.IsZero() && !now.Before(j.clean)
+	if clean {
+		j.clean = time.Time{}
+	}
 	if retain {
 		j.retention = now.Add(st.opt.RetentionInterval)
 	}
@@ -184,6 +189,10 @@ func (j *jobs) pass(now time.Time) time.Time {
 		}
 	}
 
+	if clean {
+		st.clean.start(now)
+	}
+
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	next := j.retention
@@ -193,6 +202,9 @@ func (j *jobs) pass(now time.Time) time.Time {
 		}
 	}
 	earlier(j.periodic)
+	if !j.clean.IsZero() {
+		earlier(j.clean)
+	}
 	for _, d := range j.delayed {
 		earlier(d.at)
 	}
@@ -270,6 +282,8 @@ func (d *directory) checkpointRecovery(all bool) error {
 // reading it: log and indexes synced, a producer snapshot at the end, and only
 // then the recovery point raised.
 func (l *Log) checkpoint() error {
+	l.checkpointing.Lock()
+	defer l.checkpointing.Unlock()
 	l.write.Lock()
 	if l.write.closed || l.removed.Load() {
 		l.write.Unlock()
@@ -375,6 +389,20 @@ func (st *Store) retain(now time.Time) {
 func (l *Log) Retain() error { return l.retain(l.store.opt.Clock.Now().UnixMilli()) }
 
 func (l *Log) retain(nowMs int64) error {
+	// A log that is being compacted is looked at when that is done.
+	if !l.lockSealed() {
+		return nil
+	}
+	defer l.cleaning.Unlock()
+	return l.retainLocked(nowMs)
+}
+
+// retainLocked is retain for who has stopped the cleaner.
+func (l *Log) retainLocked(nowMs int64) error {
+	if err := l.finishSwap(); err != nil {
+		return err
+	}
+	l.warmTimes()
 	l.write.Lock()
 	defer l.write.Unlock()
 	if l.write.closed || l.removed.Load() {
@@ -404,6 +432,19 @@ func (l *Log) retain(nowMs int64) error {
 	return l.retireHead(n, reason)
 }
 
+// warmTimes asks the sealed segments for their largest timestamps, which takes
+// reading the first time, before the append lock is taken.
+func (l *Log) warmTimes() {
+	list := *l.segments.Load()
+	for _, s := range list[:len(list)-1] {
+		if s.Acquire() {
+			// An error comes again where it can be told.
+			_, _, _ = s.MaxTimestamp()
+			s.Release()
+		}
+	}
+}
+
 func (l *Log) deletable(nowMs int64) (n int, reason string, err error) {
 	c := l.config.Load()
 	list := *l.segments.Load()
@@ -426,9 +467,7 @@ func (l *Log) deletable(nowMs int64) (n int, reason string, err error) {
 	}
 	// What this looked at, and what readers have left, need not stay open.
 	for _, s := range list[:len(list)-1] {
-		if err := s.Idle(); err != nil {
-			l.store.opt.Logger.Warn("cannot give back a segment's handles", "segment", s.Name(), "error", err)
-		}
+		l.idle(s)
 	}
 	policy := retention.Policy{RetentionMs: -1, RetentionBytes: -1}
 	if c.Delete {
@@ -468,9 +507,11 @@ func (st *Store) takeOut(name, suffix string) error {
 	if l == nil {
 		return fmt.Errorf("log %s: %w", name, ErrNotFound)
 	}
-	// A checkpoint under way must not write to files of a later log of that name.
-	l.dir.checkpointing.Lock()
-	defer l.dir.checkpointing.Unlock()
+	// Neither a checkpoint nor a cleaning under way may write to files of a later
+	// log of that name.
+	defer l.pauseCleaning()()
+	l.checkpointing.Lock()
+	defer l.checkpointing.Unlock()
 	l.write.Lock()
 	defer l.write.Unlock()
 	l.write.closed = true
@@ -489,6 +530,7 @@ func (st *Store) takeOut(name, suffix string) error {
 	for _, s := range *l.segments.Load() {
 		s.Retire(nil)
 	}
+	l.forgetSwap()
 	st.jobs.after(delay, func() { st.removeTree(moved) })
 	// Should this fail, creating a log of that name does it first.
 	if err := l.dir.forget(name); err != nil && !isNoSpace(err) {

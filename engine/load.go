@@ -58,6 +58,9 @@ func (st *Store) CreateLog(dir, name string, id ID, cfg LogConfig) (*Log, error)
 		return nil, err
 	}
 	st.jobs.start()
+	if cfg.Compact {
+		st.jobs.cleanSoon()
+	}
 	return l, nil
 }
 
@@ -130,6 +133,7 @@ func (l *Log) startFrom(start, end int64) {
 	l.recovery.Store(end)
 	l.oldest.Store((*l.segments.Load())[0].Base())
 	l.write.producers.OnHighWatermark(end)
+	l.transactions.Reset(l.write.producers)
 	l.publishStable()
 }
 
@@ -206,6 +210,9 @@ func (st *Store) OpenLog(dir, name string, cfg LogConfig) (*Log, error) {
 		return nil, err
 	}
 	st.jobs.start()
+	if cfg.Compact {
+		st.jobs.cleanSoon()
+	}
 	return l, nil
 }
 
@@ -271,6 +278,7 @@ func (l *Log) load() error {
 	}
 	l.write.strays = files.snapshots
 	l.startFrom(start, end)
+	l.dir.trustCleaned(l.name, end)
 	if !known {
 		// Indexes and snapshots are not synced yet: the next checkpoint does
 		// that, and raises the recovery point. Nor need the names be of files
@@ -465,7 +473,7 @@ func (l *Log) close() error {
 	}
 	l.write.Lock()
 	defer l.write.Unlock()
-	var errs []error
+	errs := []error{l.finishSwap()}
 	end := l.endAt.Load()
 	// A log that was not touched since it was opened is as its last owner left it.
 	if l.sinceRecovery.Load() > 0 || l.write.untidy {
@@ -482,6 +490,7 @@ func (l *Log) close() error {
 	for _, s := range *l.segments.Load() {
 		s.Retire(nil)
 	}
+	l.forgetSwap()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("log %s: %w", l.name, err)
 	}

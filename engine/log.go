@@ -39,6 +39,8 @@ type Log struct {
 	removed   atomic.Bool
 	undecided atomic.Bool // a transaction is open, or its marker not yet below the high watermark
 
+	transactions producer.Verifier
+
 	write struct {
 		sync.Mutex
 		closed    bool
@@ -81,6 +83,17 @@ type Log struct {
 		segments []*segment.Segment // oldest first; the active one last
 		names    bool               // a file was created: its directory entry must be synced too
 	}
+
+	// cleaning is held by whoever replaces or takes away segments that nobody
+	// appends to: a cleaning for all of its time, truncation, retention, deletion.
+	// It is taken before the append lock. See clean.go.
+	cleaning    sync.Mutex
+	stopping    atomic.Int32 // others that wait for a cleaning to stop
+	busy        atomic.Bool  // chosen by a cleaner
+	uncleanable atomic.Bool  // a cleaning failed in a way that another would too
+	unswapped   *swap        // guarded by cleaning
+	// checkpointing is held during a checkpoint; taken before the append lock.
+	checkpointing sync.Mutex
 
 	// recovery is what a checkpoint would write for this log.
 	recovery      atomic.Int64
@@ -156,6 +169,9 @@ func (l *Log) SetConfig(c LogConfig) {
 	if !c.relaxed() && l.write.unflushed > 0 {
 		l.queue.Enqueue(l.endAt.Load(), nil)
 	}
+	if c.Compact {
+		l.store.jobs.cleanSoon()
+	}
 }
 
 func (l *Log) active() *segment.Segment {
@@ -187,6 +203,12 @@ type AppendOptions struct {
 	Rules *batch.Rules
 	// Checked says that the caller has verified the checksums just now.
 	Checked bool
+	// Verified refuses a batch that would open a transaction without the Guard of
+	// its verification (BeginVerification). A coordinator's marker has its
+	// TransactionVersion instead (KIP-890).
+	Verified           bool
+	Guard              Guard
+	TransactionVersion int16
 	// WaitWritten tells the waiter as soon as the batch is written, without
 	// waiting for its sync: for a waiter that does not care.
 	WaitWritten bool
@@ -288,7 +310,7 @@ func (l *Log) appendLocked(p []byte, o AppendOptions) (Appended, int64, error) {
 			return out, 0, err
 		}
 		if b.HasProducerID() {
-			dup, err := l.write.producers.Check(b, o.Origin, now)
+			dup, err := l.checkProducer(b, &o, now)
 			if err != nil {
 				return out, 0, err
 			}
@@ -340,6 +362,7 @@ func (l *Log) takeIn(b batch.Batch, now int64) error {
 	var unindexed error
 	if b.HasProducerID() {
 		done := l.write.producers.Apply(b, now)
+		l.transactions.Applied(b)
 		l.publishStable()
 		if done != nil {
 			unindexed = l.completed(seg, done)

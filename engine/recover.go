@@ -30,6 +30,14 @@ func (l *Log) recover(snapshots []int64, recovery int64) (end int64, err error) 
 	if err := r.verify(list, first); err != nil {
 		return 0, err
 	}
+	if first > 0 && list[first].Base() == recovery {
+		// The segment before was rolled right behind the recovery point: all that it lacks is the entry that closes its time index.
+		if before := list[first-1]; first-1 >= r.foreign {
+			if err := errors.Join(before.Seal(), before.SyncIndexes()); err != nil {
+				return 0, l.storage(err)
+			}
+		}
+	}
 	for i := first; i < len(list); i++ {
 		done, err := r.segment(list, i, i == first)
 		if err != nil {
@@ -120,6 +128,10 @@ func (r *recoveryRun) segment(list []*segment.Segment, i int, first bool) (done 
 		// its end must never pass for a log made elsewhere.
 		err = s.CreateIndexes()
 		r.renamed = true
+	}
+	if err == nil && !out.Adopted && out.Damage == nil && i+1 < len(list) {
+		// It was rolled: the entry that closes its time index may not have been on the disk.
+		err = s.Seal()
 	}
 	if err == nil && first && trust.Position == 0 && r.point > s.Base() && !out.Adopted {
 		// The recovery point stands above entries that were made again.

@@ -33,7 +33,7 @@ func (l *Log) rollFor(b batch.Batch, now int64) (*segment.Segment, error) {
 		if first < 0 {
 			first, at = l.write.rolled, now
 		}
-		due = at-first > c.SegmentMs-l.write.jitter
+		due = at-first > c.rollMs()-l.write.jitter
 	}
 	if !due || size == 0 {
 		return seg, nil
@@ -164,6 +164,12 @@ func (l *Log) DeleteRecordsBefore(offset int64) (int64, error) {
 	if offset > high || offset < 0 {
 		return 0, &RangeError{offset, l.Start(), high}
 	}
+	// Whole segments go now, or when the cleaner is done with them.
+	drop := l.lockSealed()
+	if drop {
+		defer l.cleaning.Unlock()
+		drop = l.finishSwap() == nil
+	}
 	l.write.Lock()
 	defer l.write.Unlock()
 	if l.write.closed {
@@ -177,6 +183,9 @@ func (l *Log) DeleteRecordsBefore(offset int64) (int64, error) {
 	}
 	if err := l.raiseStart(offset); err != nil {
 		return 0, err
+	}
+	if !drop {
+		return offset, nil
 	}
 	return offset, l.dropHead(func(s *segment.Segment, next int64) bool { return next <= offset }, "log start offset moved")
 }
@@ -271,6 +280,10 @@ func (st *Store) removeDeleted(path string, base int64) {
 // went another way than its leader's. Offsets below the start are an error.
 // Durable when it returns; waiters above offset are told an error.
 func (l *Log) Truncate(offset int64) error {
+	defer l.pauseCleaning()()
+	if err := l.finishSwap(); err != nil {
+		return err
+	}
 	l.write.Lock()
 	defer l.write.Unlock()
 	if l.write.closed {
@@ -284,6 +297,10 @@ func (l *Log) Truncate(offset int64) error {
 	}
 	if err := l.dir.failed(); err != nil {
 		return err
+	}
+	// What comes in place of the records that go has not been cleaned.
+	if err := l.dir.lowerCleaned(l, l.cutOffset(offset)); err != nil {
+		return l.writeFailed(err)
 	}
 	// A recovery point above the end would look like lost records.
 	l.write.cuts++
@@ -304,12 +321,32 @@ func (l *Log) Truncate(offset int64) error {
 // cutOffset is where the log will end when it is cut at offset: in front of
 // the batch that holds it.
 func (l *Log) cutOffset(offset int64) int64 {
-	for _, s := range *l.segments.Load() {
-		if h, err := s.Locate(offset); err == nil {
-			return min(offset, h.BaseOffset)
-		}
+	list := *l.segments.Load()
+	i := len(list) - 1
+	for i > 0 && list[i].Base() > offset {
+		i--
+	}
+	if _, end, err := cutIn(list[i], offset); err == nil {
+		return end
 	}
 	return offset
+}
+
+// cutIn is the size of a segment that is cut at offset, and the offset behind
+// its last batch then: where compaction has left a gap, that is what a restart
+// would find.
+func cutIn(seg *segment.Segment, offset int64) (size, end int64, err error) {
+	h, err := seg.Locate(offset)
+	switch {
+	case errors.Is(err, segment.ErrNotHere):
+		size = seg.Size()
+	case err != nil:
+		return 0, 0, err
+	default:
+		size = h.Position
+	}
+	end, err = seg.EndAt(size)
+	return size, min(offset, end), err
 }
 
 func (l *Log) truncateLocked(offset int64) error {
@@ -329,15 +366,9 @@ func (l *Log) truncateLocked(offset int64) error {
 		}
 	}
 	seg := rest[keep-1]
-	size := seg.Size()
-	end := offset
-	h, err := seg.Locate(offset)
-	switch {
-	case errors.Is(err, segment.ErrNotHere):
-	case err != nil:
+	size, end, err := cutIn(seg, offset)
+	if err != nil {
 		return err
-	default:
-		size, end = h.Position, min(offset, h.BaseOffset)
 	}
 	m := mark{end, seg.Base(), size, l.VisibleBytes()}
 	// Readers see the lower end first; what they pinned above it is not
@@ -357,6 +388,7 @@ func (l *Log) truncateLocked(offset int64) error {
 	errs = append(errs, l.reloadProducers(end), l.store.opt.FS.SyncDir(l.path))
 	l.write.untidy = true
 	l.write.producers.OnHighWatermark(end)
+	l.transactions.Reset(l.write.producers)
 	l.publishStable()
 	return errors.Join(errs...)
 }

@@ -29,6 +29,7 @@ const (
 	recoveryFile      = "recovery-point-offset-checkpoint"
 	startFile         = "log-start-offset-checkpoint"
 	highFile          = "replication-offset-checkpoint"
+	cleanerFile       = "cleaner-offset-checkpoint"
 	epochFile         = "leader-epoch-checkpoint"
 	idFile            = "partition.metadata"
 	deleteSuffix      = "-delete"
@@ -43,6 +44,7 @@ type Store struct {
 	dirs  []*directory
 	cache *hotReads
 	jobs  *jobs
+	clean *cleaner
 
 	random func(n int64) int64 // in [0, n]
 
@@ -78,6 +80,7 @@ type directory struct {
 		sync.Mutex
 		recoveryPoints map[string]int64
 		starts         map[string]int64
+		cleaned        map[string]int64 // what the cleaner has been through
 	}
 }
 
@@ -103,6 +106,7 @@ func Open(opt Options) (*Store, error) {
 	st := &Store{opt: opt, logs: map[string]*Log{}, cache: newHotReads(opt.CacheBytes, opt.Clock.Now),
 		random: func(n int64) int64 { return rand.Int64N(n + 1) }}
 	st.jobs = newJobs(st)
+	st.clean = newCleaner(st)
 	for _, path := range opt.Dirs {
 		d, err := st.openDirectory(path)
 		if err != nil {
@@ -170,7 +174,12 @@ func (d *directory) readState() error {
 	if d.files.recoveryPoints, err = d.readOffsets(recoveryFile); err != nil {
 		return err
 	}
-	d.files.starts, err = d.readOffsets(startFile)
+	if d.files.starts, err = d.readOffsets(startFile); err != nil {
+		return err
+	}
+	clean := d.clean
+	d.files.cleaned, err = d.readOffsets(cleanerFile)
+	d.clean = clean // without it all is compacted once more, and nothing has to be checked
 	return err
 }
 
@@ -186,7 +195,8 @@ func (d *directory) offsets(name string) (recovery, start int64) {
 func (d *directory) forget(name string) error {
 	return errors.Join(
 		d.forgetIn(&d.files.recoveryPoints, name, d.storeRecoveryPoints),
-		d.forgetIn(&d.files.starts, name, func() error { return d.storeStarts(nil, 0) }))
+		d.forgetIn(&d.files.starts, name, func() error { return d.storeStarts(nil, 0) }),
+		d.forgetIn(&d.files.cleaned, name, d.storeCleaned))
 }
 
 func (d *directory) forgetIn(known *map[string]int64, name string, store func() error) error {
@@ -548,6 +558,7 @@ func (st *Store) Abandon() {
 			for _, s := range *l.segments.Load() {
 				s.Retire(nil)
 			}
+			l.forgetSwap()
 		}
 		l.write.Unlock()
 	}

@@ -45,12 +45,16 @@ var views = sync.Pool{New: func() any { return new(View) }}
 
 // Release gives the pinned bytes back. Exactly once.
 func (v *View) Release() {
+	v.unpin()
+	views.Put(v)
+}
+
+func (v *View) unpin() {
 	if v.pinned != nil {
 		v.pinned.Release()
 	}
 	clear(v.few[:])
 	*v = View{few: v.few}
-	views.Put(v)
 }
 
 // Read returns batches from the one that holds offset from on, below the high
@@ -58,31 +62,41 @@ func (v *View) Release() {
 // it is a RangeError.
 func (l *Log) Read(from int64, o ReadOptions) (*View, error) {
 	v := views.Get().(*View)
-	high := l.visible.Load()
-	v.Start, v.High = l.startAt.Load(), high.offset
-	if from < v.Start || from > l.endAt.Load() {
-		v.Release()
-		return nil, &RangeError{from, l.Start(), l.End()}
-	}
-	bound := high.offset
-	if o.UpTo > 0 && o.UpTo < bound {
-		bound = o.UpTo
-	}
-	if from >= bound || l.removed.Load() {
-		return v, nil
-	}
-	if err := l.readInto(v, from, bound, high, o); err != nil {
-		v.Release()
-		if errors.Is(err, segment.ErrRetired) || errors.Is(err, index.ErrDetached) {
+	for {
+		// The segments before the high watermark: what replaced others lies below it.
+		list := l.segments.Load()
+		high := l.visible.Load()
+		v.Start, v.High = l.startAt.Load(), high.offset
+		if from < v.Start || from > l.endAt.Load() {
+			v.Release()
 			return nil, &RangeError{from, l.Start(), l.End()}
 		}
-		return nil, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+		bound := high.offset
+		if o.UpTo > 0 && o.UpTo < bound {
+			bound = o.UpTo
+		}
+		if from >= bound || l.removed.Load() {
+			return v, nil
+		}
+		err := l.readInto(v, *list, from, bound, high, o)
+		if err == nil {
+			return v, nil
+		}
+		if gone := errors.Is(err, segment.ErrRetired) || errors.Is(err, index.ErrDetached); gone && l.segments.Load() != list {
+			// Replaced by the cleaner, or deleted.
+			v.unpin()
+			continue
+		} else if gone {
+			err = &RangeError{from, l.Start(), l.End()}
+		} else {
+			err = fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+		}
+		v.Release()
+		return nil, err
 	}
-	return v, nil
 }
 
-func (l *Log) readInto(v *View, from, bound int64, high *mark, o ReadOptions) error {
-	list := *l.segments.Load()
+func (l *Log) readInto(v *View, list []*segment.Segment, from, bound int64, high *mark, o ReadOptions) error {
 	i := sort.Search(len(list), func(i int) bool { return list[i].Base() > from }) - 1
 	for i = max(i, 0); i < len(list); i++ {
 		seg := list[i]
@@ -111,10 +125,11 @@ func (l *Log) readInto(v *View, from, bound int64, high *mark, o ReadOptions) er
 // fill lays the spans of one segment from batch first on.
 func (l *Log) fill(v *View, seg *segment.Segment, first segment.Header, bound int64, high *mark, o ReadOptions) error {
 	limit := seg.Size()
-	if seg.Base() == high.base {
+	active := seg.Base() == high.base && !seg.Cleaned()
+	if active {
 		limit = min(limit, high.position)
 	}
-	if bound < high.offset {
+	if bound < high.offset || seg.Base() == high.base && !active {
 		// Only whole batches below the bound: it is the start of a batch.
 		h, err := seg.Locate(bound)
 		if err != nil && !errors.Is(err, segment.ErrNotHere) {
@@ -135,7 +150,6 @@ func (l *Log) fill(v *View, seg *segment.Segment, first segment.Header, bound in
 		return nil
 	}
 	v.Spans = v.few[:0]
-	active := seg.Base() == high.base
 	if c := l.store.cache; c != nil && !(active && limit-first.Position < tailBytes) {
 		err = c.spans(v, seg, first.Position, end)
 	} else {
@@ -159,25 +173,49 @@ type AbortedTxn = producer.AbortedTxn
 // AbortedTransactions lists the aborted transactions with records in [from,
 // to), by first offset, for a read_committed fetch.
 func (l *Log) AbortedTransactions(from, to int64) ([]AbortedTxn, error) {
-	list := *l.segments.Load()
-	i := max(sort.Search(len(list), func(i int) bool { return list[i].Base() > from })-1, 0)
 	var out []AbortedTxn
-	for ; i < len(list); i++ {
-		if !list[i].Acquire() {
-			continue
+	err := l.settled(func(list []*segment.Segment) error {
+		out = out[:0]
+		i := max(sort.Search(len(list), func(i int) bool { return list[i].Base() > from })-1, 0)
+		for ; i < len(list); i++ {
+			if !list[i].Acquire() {
+				return segment.ErrRetired
+			}
+			more, complete, err := list[i].Aborted(out, from, to)
+			list[i].Release()
+			if err != nil {
+				return err
+			}
+			out = more
+			if complete {
+				break
+			}
 		}
-		more, complete, err := list[i].Aborted(out, from, to)
-		list[i].Release()
-		if err != nil {
-			return nil, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
-		}
-		out = more
-		if complete {
-			break
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].FirstOffset < out[j].FirstOffset })
 	return out, nil
+}
+
+// settled calls f with the segments, again when some of them were replaced or
+// deleted meanwhile, which f notices by ErrRetired or ErrDetached. A log that
+// is gone itself has no segments.
+func (l *Log) settled(f func(list []*segment.Segment) error) error {
+	for {
+		list := l.segments.Load()
+		err := f(*list)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, segment.ErrRetired) && !errors.Is(err, index.ErrDetached):
+			return fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+		case l.segments.Load() == list:
+			return f(nil)
+		}
+	}
 }
 
 // TimedOffset is a record found by its timestamp.
@@ -197,24 +235,30 @@ var decoding sync.Mutex
 // and whose offset is at or above the log's start; ok is false when there is
 // none below the high watermark (ListOffsets by time).
 func (l *Log) OffsetForTimestamp(ts int64) (found TimedOffset, ok bool, err error) {
-	high, start := l.High(), l.Start()
-	for _, seg := range *l.segments.Load() {
-		if seg.Base() >= high {
-			break
+	err = l.settled(func(list []*segment.Segment) (err error) {
+		found, ok = TimedOffset{}, false
+		high, start := l.High(), l.Start()
+		for _, seg := range list {
+			if seg.Base() >= high {
+				break
+			}
+			if !seg.Acquire() {
+				return segment.ErrRetired
+			}
+			found, ok, err = l.timeIn(seg, ts, start)
+			seg.Release()
+			if err != nil {
+				return err
+			}
+			if ok {
+				ok = found.Offset < high
+				return nil
+			}
 		}
-		if !seg.Acquire() {
-			continue
-		}
-		found, ok, err = l.timeIn(seg, ts, start)
-		seg.Release()
-		if err != nil {
-			return found, false, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
-		}
-		if ok {
-			return found, found.Offset < high, nil
-		}
-	}
-	return TimedOffset{}, false, nil
+		found = TimedOffset{}
+		return nil
+	})
+	return found, ok && err == nil, err
 }
 
 func (l *Log) timeIn(seg *segment.Segment, ts, start int64) (found TimedOffset, ok bool, err error) {
@@ -254,28 +298,33 @@ func (l *Log) timeIn(seg *segment.Segment, ts, start int64) (found TimedOffset, 
 // MaxTimestamp finds the first record that has the largest timestamp of the
 // log (ListOffsets with timestamp -3, KIP-734); ok is false for an empty log.
 func (l *Log) MaxTimestamp() (found TimedOffset, ok bool, err error) {
-	largest := int64(-1)
-	var in *segment.Segment
-	for _, seg := range *l.segments.Load() {
-		if !seg.Acquire() {
-			continue
+	err = l.settled(func(list []*segment.Segment) error {
+		found, ok = TimedOffset{}, false
+		largest := int64(-1)
+		var in *segment.Segment
+		for _, seg := range list {
+			if !seg.Acquire() {
+				return segment.ErrRetired
+			}
+			ts, _, err := seg.MaxTimestamp()
+			seg.Release()
+			if err != nil {
+				return err
+			}
+			if ts > largest {
+				largest, in = ts, seg
+			}
 		}
-		ts, _, err := seg.MaxTimestamp()
-		seg.Release()
-		if err != nil {
-			return found, false, fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+		if in == nil {
+			return nil
 		}
-		if ts > largest {
-			largest, in = ts, seg
+		if !in.Acquire() {
+			return segment.ErrRetired
 		}
-	}
-	if in == nil || !in.Acquire() {
-		return found, false, nil
-	}
-	defer in.Release()
-	found, ok, err = l.timeIn(in, largest, l.Start())
-	if err != nil {
-		err = fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
-	}
+		defer in.Release()
+		var err error
+		found, ok, err = l.timeIn(in, largest, l.Start())
+		return err
+	})
 	return found, ok && err == nil, err
 }

@@ -300,7 +300,11 @@ func serveFiles(files mapped, h history) (net.Listener, error) {
 	return listener, nil
 }
 
-// readAll requests the whole history, a few responses ahead, and throws the bytes away. It returns how long that took.
+// batchRun is a run of batches that one request asks for.
+type batchRun struct{ first, count int64 }
+
+// readAll requests the whole history, a few responses ahead, and throws the bytes away. A response that ends with its
+// segment is short; the rest is asked for again. It returns how long all of it took.
 func readAll(ctx context.Context, address string, h history) (time.Duration, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -311,26 +315,43 @@ func readAll(ctx context.Context, address string, h history) (time.Duration, err
 		return 0, err
 	}
 	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID("compare"))
-	total := h.batches / fetchBatches
-	ask := func(i int64) error {
-		_, err := conn.Write(formatter.AppendRequest(nil, fetchAt(i*fetchBatches*int64(h.records), h), int32(i)))
+	var again, flying []batchRun
+	next := int64(0)
+	ask := func() error {
+		var r batchRun
+		switch {
+		case len(again) > 0:
+			r, again = again[0], again[1:]
+		case next < h.batches:
+			r = batchRun{next, fetchBatches}
+			next += fetchBatches
+		default:
+			return nil
+		}
+		flying = append(flying, r)
+		_, err := conn.Write(formatter.AppendRequest(nil, fetchOf(r, h), 1))
 		return err
 	}
 	buffer := make([]byte, readChunk)
 	began := time.Now()
-	asked := int64(0)
-	for done := int64(0); done < total; done++ {
-		for ; asked < total && asked < done+fetchInFlight; asked++ {
-			if err := ask(asked); err != nil {
-				return 0, err
-			}
+	for range fetchInFlight {
+		if err := ask(); err != nil {
+			return 0, err
 		}
+	}
+	for len(flying) > 0 {
+		r := flying[0]
+		flying = flying[1:]
 		if _, err := io.ReadFull(conn, buffer[:4]); err != nil {
 			return 0, err
 		}
 		size := int(binary.BigEndian.Uint32(buffer))
-		if want := fetchBatches * h.batch; size < want || size > want+1000 {
-			return 0, fmt.Errorf("response %d has %d bytes, expected %d and a little more", done, size, want)
+		got := int64(size / h.batch)
+		if got == 0 || got > r.count {
+			return 0, fmt.Errorf("response of %d bytes to a request of %d batches of %d", size, r.count, h.batch)
+		}
+		if got < r.count {
+			again = append(again, batchRun{r.first + got, r.count - got})
 		}
 		for size > 0 {
 			n, err := conn.Read(buffer[:min(size, len(buffer))])
@@ -339,12 +360,15 @@ func readAll(ctx context.Context, address string, h history) (time.Duration, err
 			}
 			size -= n
 		}
+		if err := ask(); err != nil {
+			return 0, err
+		}
 	}
 	return time.Since(began), nil
 }
 
-// fetchAt is a Fetch outside of any session for exactly one response's worth.
-func fetchAt(offset int64, h history) *kmsg.FetchRequest {
+// fetchOf is a Fetch outside of any session for exactly these batches.
+func fetchOf(r batchRun, h history) *kmsg.FetchRequest {
 	request := kmsg.NewPtrFetchRequest()
 	request.Version = fetchVersion
 	request.MaxWaitMillis, request.MinBytes, request.MaxBytes = 1000, 1, 50<<20
@@ -352,7 +376,7 @@ func fetchAt(offset int64, h history) *kmsg.FetchRequest {
 	topic := kmsg.NewFetchRequestTopic()
 	topic.Topic = topicName
 	partition := kmsg.NewFetchRequestTopicPartition()
-	partition.FetchOffset, partition.PartitionMaxBytes = offset, int32(fetchBatches*h.batch)
+	partition.FetchOffset, partition.PartitionMaxBytes = r.first*int64(h.records), int32(int(r.count)*h.batch)
 	partition.CurrentLeaderEpoch, partition.LastFetchedEpoch, partition.LogStartOffset = -1, -1, -1
 	topic.Partitions = append(topic.Partitions, partition)
 	request.Topics = append(request.Topics, topic)

@@ -156,8 +156,8 @@ func (t *table) Sync() error {
 	if err := t.flushLocked(); err != nil {
 		return err
 	}
-	if !t.created {
-		return nil
+	if !t.created || t.gone {
+		return nil // what is left of it is of no use to anybody
 	}
 	return t.withFileLocked(vfs.Sync)
 }
@@ -219,11 +219,15 @@ func (t *table) releaseLocked() error {
 	return err
 }
 
-// Renamed tells the table that its file moved.
-func (t *table) Renamed(name string) {
+// Move renames the file. Nobody can open it under the wrong name meanwhile. A file that is not there is no error.
+func (t *table) Move(name string) error {
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.fs.Rename(t.name, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("index %s: %w", t.name, err)
+	}
 	t.name = name
-	t.mu.Unlock()
+	return nil
 }
 
 // search finds how many leading entries satisfy keep, which must be true for

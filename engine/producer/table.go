@@ -167,23 +167,30 @@ func (t *Table) Check(b batch.Batch, origin Origin, nowMs int64) (dup *Meta, err
 // CheckCoordinator says whether a coordinator may append a batch of one of its producers: ErrFencedEpoch
 // on a lower producer epoch, and for markers ErrCoordinatorFenced on a lower coordinator epoch
 // (ProducerAppendInfo.checkProducerEpoch, checkCoordinatorEpoch). Sequence numbers do not matter.
-func (t *Table) CheckCoordinator(b batch.Batch) error {
+//
+// With transaction version 2 (KIP-890) a marker must raise the epoch of the open transaction it ends, so
+// that one which comes late cannot end the next; where none is open, the same epoch is a marker written again.
+func (t *Table) CheckCoordinator(b batch.Batch, transactionVersion int16) error {
 	e := t.producers[b.ProducerID()]
 	if e == nil {
 		return nil
 	}
-	if err := e.checkEpoch(b.ProducerEpoch()); err != nil {
+	epoch := b.ProducerEpoch()
+	if err := e.checkEpoch(epoch); err != nil {
 		return err
 	}
 	if !b.IsControl() {
 		return nil
 	}
-	_, epoch, err := batch.EndTransaction(b)
+	if transactionVersion >= 2 && epoch == e.epoch && e.txnFirst != none && epoch != math.MaxInt16 {
+		return fmt.Errorf("%w: marker for producer %d has %d, which its open transaction has too", ErrFencedEpoch, e.id, epoch)
+	}
+	_, coordinator, err := batch.EndTransaction(b)
 	if err != nil {
 		return err
 	}
-	if epoch < e.coordinatorEpoch {
-		return fmt.Errorf("%w: marker for producer %d has %d, seen %d", ErrCoordinatorFenced, e.id, epoch, e.coordinatorEpoch)
+	if coordinator < e.coordinatorEpoch {
+		return fmt.Errorf("%w: marker for producer %d has %d, seen %d", ErrCoordinatorFenced, e.id, coordinator, e.coordinatorEpoch)
 	}
 	return nil
 }
@@ -249,6 +256,15 @@ func (t *Table) Lookup(id int64) (Producer, bool) {
 		return Producer{}, false
 	}
 	return e.describe(), true
+}
+
+// All is every producer, in no order.
+func (t *Table) All() []Producer {
+	all := make([]Producer, 0, len(t.producers))
+	for _, e := range t.producers {
+		all = append(all, e.describe())
+	}
+	return all
 }
 
 // Each calls f with every producer by ascending id, until f says false.

@@ -152,7 +152,34 @@ func TestCheckCoordinator(t *testing.T) {
 		"another kind of control":  {batch.NewBuilder(codec.None).Producer(1, 3, -1).Control().Append(1, batch.ControlKey(2), nil).Bytes(), batch.ErrControl},
 		"data of an unknown other": {tx(9, 0, -1, 2, 1), nil},
 	} {
-		if err := table.CheckCoordinator(x.b); !errors.Is(err, x.want) {
+		if err := table.CheckCoordinator(x.b, 0); !errors.Is(err, x.want) {
+			t.Errorf("%s: %v, expected %v", name, err, x.want)
+		}
+	}
+}
+
+// TestCheckCoordinatorVersion2: a marker raises the epoch of the transaction it ends.
+func TestCheckCoordinatorVersion2(t *testing.T) {
+	open, ended, last := New(hour), New(hour), New(hour)
+	open.Apply(tx(1, 3, 0, 0, 1), 0)
+	ended.Apply(tx(1, 3, 0, 0, 1), 0)
+	ended.Apply(marker(true, 1, 4, 8, 1), 0)
+	last.Apply(tx(1, 32767, 0, 0, 1), 0)
+	for name, x := range map[string]struct {
+		table   *Table
+		epoch   int16
+		version int16
+		want    error
+	}{
+		"the epoch of an open one":               {open, 3, 2, ErrFencedEpoch},
+		"the epoch of an open one, by version 1": {open, 3, 1, nil},
+		"the next":                               {open, 4, 2, nil},
+		"a lower one":                            {open, 2, 2, ErrFencedEpoch},
+		"written again":                          {ended, 4, 2, nil},
+		"of the transaction before":              {ended, 3, 2, ErrFencedEpoch},
+		"no epoch left":                          {last, 32767, 2, nil},
+	} {
+		if err := x.table.CheckCoordinator(marker(false, 1, x.epoch, 9, 5), x.version); !errors.Is(err, x.want) {
 			t.Errorf("%s: %v, expected %v", name, err, x.want)
 		}
 	}

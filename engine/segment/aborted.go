@@ -18,7 +18,10 @@ func (s *Segment) loadAborted() error {
 	if s.abortedLoaded {
 		return nil
 	}
-	name := FileName(s.dir, s.base, TxnIndexSuffix)
+	if s.Detached() {
+		return fmt.Errorf("segment %s: %w", s.Name(), ErrRetired)
+	}
+	name := s.txnName()
 	data, err := vfs.ReadFile(s.opt.FS, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("transaction index: %w", err)
@@ -63,7 +66,7 @@ func (s *Segment) AppendAborted(t producer.AbortedTxn) error {
 
 // writeAborted writes the entries from index on; the caller holds stat.
 func (s *Segment) writeAborted(from int, sync bool) error {
-	name := FileName(s.dir, s.base, TxnIndexSuffix)
+	name := s.txnName()
 	f, err := s.opt.FS.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return fmt.Errorf("transaction index: %w", err)
@@ -83,7 +86,7 @@ func (s *Segment) writeAborted(from int, sync bool) error {
 	}
 	s.abortedInFile = len(s.aborted)
 	if sync {
-		return f.Sync()
+		return vfs.Sync(f)
 	}
 	return nil
 }
@@ -91,7 +94,7 @@ func (s *Segment) writeAborted(from int, sync bool) error {
 func (s *Segment) syncAborted() error {
 	s.stat.Lock()
 	defer s.stat.Unlock()
-	if !s.abortedLoaded || len(s.aborted) == 0 {
+	if !s.abortedLoaded || len(s.aborted) == 0 || s.Detached() {
 		return nil
 	}
 	return s.writeAborted(s.abortedInFile, true)
@@ -148,7 +151,7 @@ func (s *Segment) StoreAborted() error {
 	if err := s.loadAborted(); err != nil {
 		return err
 	}
-	name := FileName(s.dir, s.base, TxnIndexSuffix)
+	name := s.txnName()
 	there, err := vfs.ReadFile(s.opt.FS, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("transaction index: %w", err)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gregor-broker/gregor/engine/batch"
 	"github.com/gregor-broker/gregor/engine/index"
@@ -35,6 +36,8 @@ var generations atomic.Uint32
 type Segment struct {
 	dir        string
 	base       int64
+	cleaned    bool                   // written by compaction, in place of others
+	suffix     atomic.Pointer[string] // behind the .log's name, until a cleaned segment has taken its place
 	generation atomic.Uint32
 	opt        Options
 
@@ -49,10 +52,11 @@ type Segment struct {
 	maxTimestamp   int64
 	offsetOfMax    int64
 	timesLoaded    bool
-	opened         int64 // the size when opened: below it pages may be cold
-	sinceIndex     int64 // bytes since the last index entry; writer only
-	overhang       bool  // a failed write may have left bytes behind size; writer only
-	firstTimestamp int64 // of the first batch: segment.ms counts from it; -1 unknown
+	opened         int64  // the size when opened: below it pages may be cold
+	sinceIndex     int64  // bytes since the last index entry; writer only
+	overhang       bool   // a failed write may have left bytes behind size; writer only
+	firstTimestamp int64  // of the first batch: segment.ms counts from it; -1 unknown
+	txnSuffix      string // as suffix, of the transaction index
 	aborted        []producer.AbortedTxn
 	abortedLoaded  bool
 	abortedInFile  int
@@ -99,7 +103,7 @@ func Create(dir string, base int64, opt Options) (*Segment, error) {
 		f.Close()
 		return nil, fmt.Errorf("segment %s: create: %w", name, err)
 	}
-	s, err := open(dir, base, 0, opt)
+	s, err := open(dir, base, 0, "", opt)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -119,17 +123,19 @@ func Create(dir string, base int64, opt Options) (*Segment, error) {
 // Open opens an existing segment of size bytes (the length of its .log as the
 // caller's directory listing saw it) without reading anything.
 func Open(dir string, base, size int64, opt Options) (*Segment, error) {
-	return open(dir, base, size, opt)
+	return open(dir, base, size, "", opt)
 }
 
-func open(dir string, base, size int64, opt Options) (*Segment, error) {
+func open(dir string, base, size int64, suffix string, opt Options) (*Segment, error) {
 	s := &Segment{dir: dir, base: base, opt: opt,
 		maxTimestamp: -1, offsetOfMax: -1, firstTimestamp: -1}
+	s.suffix.Store(&suffix)
+	s.txnSuffix = suffix
 	var err error
-	if s.offsets, err = index.OpenOffsets(opt.FS, FileName(dir, base, IndexSuffix), base, opt.IndexBytes); err != nil {
+	if s.offsets, err = index.OpenOffsets(opt.FS, FileName(dir, base, IndexSuffix)+suffix, base, opt.IndexBytes); err != nil {
 		return nil, err
 	}
-	if s.times, err = index.OpenTimes(opt.FS, FileName(dir, base, TimeIndexSuffix), base, opt.IndexBytes); err != nil {
+	if s.times, err = index.OpenTimes(opt.FS, FileName(dir, base, TimeIndexSuffix)+suffix, base, opt.IndexBytes); err != nil {
 		return nil, err
 	}
 	s.generation.Store(generations.Add(1))
@@ -150,7 +156,14 @@ func (s *Segment) Generation() uint32 { return s.generation.Load() }
 func (s *Segment) Size() int64 { return s.size.Load() }
 
 // Name is the path of the .log file.
-func (s *Segment) Name() string { return FileName(s.dir, s.base, LogSuffix) }
+func (s *Segment) Name() string { return FileName(s.dir, s.base, LogSuffix) + *s.suffix.Load() }
+
+// txnName is the path of the transaction index; the caller holds stat.
+func (s *Segment) txnName() string { return FileName(s.dir, s.base, TxnIndexSuffix) + s.txnSuffix }
+
+// Cleaned says that the segment was written by compaction in this process: positions noted in its predecessors are not
+// its own.
+func (s *Segment) Cleaned() bool { return s.cleaned }
 
 // IndexFull says that an index has no room for another entry and its closing
 // one: the segment must be rolled.
@@ -485,11 +498,17 @@ func (s *Segment) proves(timestamp, offset int64) (bool, error) {
 // Modified is the modification time of the .log in milliseconds: the age of a
 // segment without timestamps.
 func (s *Segment) Modified() (int64, error) {
+	t, err := s.ModTime()
+	return t.UnixMilli(), err
+}
+
+// ModTime is when the .log was written to last.
+func (s *Segment) ModTime() (time.Time, error) {
 	info, err := s.opt.FS.Stat(s.Name())
 	if err != nil {
-		return 0, err
+		return time.Time{}, err
 	}
-	return info.ModTime().UnixMilli(), nil
+	return info.ModTime(), nil
 }
 
 // Truncate cuts the segment to size bytes, which must be a batch boundary
@@ -554,6 +573,9 @@ func (s *Segment) reloadTimes() error {
 // Detach says that the files are about to be renamed or moved: what is open
 // stays usable, nothing is opened by name any more.
 func (s *Segment) Detach() {
+	// The transaction index is opened for each use, under stat.
+	s.stat.Lock()
+	defer s.stat.Unlock()
 	s.files.Lock()
 	s.gone = true
 	s.files.Unlock()
@@ -561,20 +583,29 @@ func (s *Segment) Detach() {
 	s.times.Detach()
 }
 
+// Detached says whether the names may be another segment's.
+func (s *Segment) Detached() bool {
+	s.files.Lock()
+	defer s.files.Unlock()
+	return s.gone
+}
+
 // Rename gives every file of the segment another suffix behind its own, as
 // Kafka does with .deleted. Names are durable after the caller's SyncDir.
 func (s *Segment) Rename(suffix string) error {
 	s.Detach()
-	var errs []error
-	for _, kind := range []string{LogSuffix, IndexSuffix, TimeIndexSuffix, TxnIndexSuffix} {
-		name := FileName(s.dir, s.base, kind)
-		if err := s.opt.FS.Rename(name, name+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
+	s.stat.Lock()
+	aborted := s.txnName()
+	s.stat.Unlock()
+	to := func(kind string) string { return FileName(s.dir, s.base, kind) + suffix }
+	rename := func(name, kind string) error {
+		if err := s.opt.FS.Rename(name, to(kind)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
 		}
+		return nil
 	}
-	s.offsets.Renamed(FileName(s.dir, s.base, IndexSuffix) + suffix)
-	s.times.Renamed(FileName(s.dir, s.base, TimeIndexSuffix) + suffix)
-	return errors.Join(errs...)
+	return errors.Join(rename(s.Name(), LogSuffix), s.offsets.Move(to(IndexSuffix)), s.times.Move(to(TimeIndexSuffix)),
+		rename(aborted, TxnIndexSuffix))
 }
 
 // checkBatch verifies a whole batch of any magic found in a log.
