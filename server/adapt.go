@@ -1,9 +1,11 @@
 package server
 
 import (
+	"errors"
 	"math"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gregor-broker/gregor/engine"
@@ -99,6 +101,15 @@ func (b *Broker) dynamic(im *meta.Image) (own, cluster map[string]string) {
 	return im.Configs(meta.ResourceBroker, strconv.Itoa(int(b.cfg.NodeID))), im.Configs(meta.ResourceBroker, "")
 }
 
+// verifyTransactions is transaction.partition.verification.enable, which may
+// change for the whole cluster.
+func (b *Broker) verifyTransactions(cluster map[string]string) bool {
+	if v, ok := cluster["transaction.partition.verification.enable"]; ok {
+		return strings.EqualFold(strings.TrimSpace(v), "true")
+	}
+	return b.cfg.Transactions.PartitionVerification
+}
+
 // topicConfig is what a partition needs of its topic's configuration.
 func (b *Broker) topicConfig(im *meta.Image, topic string) *partition.Config {
 	own, cluster := b.dynamic(im)
@@ -113,6 +124,7 @@ func (b *Broker) topicConfig(im *meta.Image, topic string) *partition.Config {
 		},
 		MaxMessageBytes: int(t.MaxMessageBytes), LogAppendTime: t.LogAppendTime, RequireKeys: t.Compact,
 		TimestampBeforeMaxMs: t.TimestampBeforeMaxMs, TimestampAfterMaxMs: t.TimestampAfterMaxMs, Level: t.CompressionLevel,
+		VerifyTransactions: b.verifyTransactions(cluster),
 	}
 	for name, codec := range map[string]codec.Type{"uncompressed": codec.None, "gzip": codec.Gzip, "snappy": codec.Snappy, "lz4": codec.LZ4, "zstd": codec.Zstd} {
 		if t.CompressionType == name {
@@ -147,6 +159,18 @@ func (b *Broker) validateConfig(r meta.ConfigResource, values, _ map[string]stri
 			return &controller.Error{Code: controller.CodeInvalidRequest, Message: err.Error()}
 		}
 		return nil
+	case meta.ResourceGroup:
+		cfg, err := b.cfg.WithDynamic(own, cluster)
+		if err != nil {
+			return err
+		}
+		return cfg.ValidateGroupConfigs(values)
+	case meta.ResourceClientMetrics:
+		err := config.ValidateClientMetrics(r.Name, values)
+		if refused := config.RequestError(""); errors.As(err, &refused) {
+			return &controller.Error{Code: controller.CodeInvalidRequest, Message: err.Error()}
+		}
+		return err
 	}
 	return nil
 }

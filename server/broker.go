@@ -19,6 +19,7 @@ import (
 	"github.com/gregor-broker/gregor/server/meta"
 	"github.com/gregor-broker/gregor/server/partition"
 	"github.com/gregor-broker/gregor/server/quorum"
+	"github.com/gregor-broker/gregor/server/quota"
 	"github.com/gregor-broker/gregor/server/session"
 )
 
@@ -27,7 +28,10 @@ type Env struct {
 	FS     vfs.FS
 	Clock  clock.Clock
 	Logger *slog.Logger
-	Listen func(ctx context.Context, address string) (net.Listener, error)
+	// LogLevel is the level of Logger, which clients may change; nil when it
+	// cannot be.
+	LogLevel *slog.LevelVar
+	Listen   func(ctx context.Context, address string) (net.Listener, error)
 }
 
 func (e Env) withDefaults() Env {
@@ -39,6 +43,9 @@ func (e Env) withDefaults() Env {
 	}
 	if e.Logger == nil {
 		e.Logger = slog.New(slog.DiscardHandler)
+	}
+	if e.LogLevel == nil {
+		e.LogLevel = new(slog.LevelVar)
 	}
 	if e.Listen == nil {
 		e.Listen = conn.Listen
@@ -55,9 +62,12 @@ type Broker struct {
 	quorum     *quorum.Quorum
 	controller *controller.Controller
 	partitions *partition.Set
-	conns      *conn.Server
-	bound      []bound
-	failed     chan error
+	quotas     *quota.Manager
+	// coordinators are those of groups and transactions.
+	coordinators *coordinators
+	conns        *conn.Server
+	bound        []bound
+	failed       chan error
 }
 
 // bound is a listener that is open but may not be served yet.
@@ -151,8 +161,18 @@ func (b *Broker) openLogs() error {
 		return err
 	}
 	b.controller = controller.New(b.quorum, b.controllerConfig())
-	b.controller.OnImage(b.partitions.Apply)
+	b.coordinators = b.newCoordinators()
+	b.controller.OnImage(b.follow)
+	b.quotas = b.newQuotas()
+	b.coordinators.start()
 	return b.store.RemoveDeleted()
+}
+
+// follow acts on a new image before those are answered who made it.
+func (b *Broker) follow(before, now *meta.Image) {
+	b.coordinators.release(now)
+	b.partitions.Apply(before, now)
+	b.coordinators.follow(now)
 }
 
 func (b *Broker) nowMs() int64 { return b.env.Clock.Now().UnixMilli() }
@@ -190,7 +210,7 @@ func (b *Broker) serve() {
 		Table: api.Table(b.apiDeps()), Logger: b.env.Logger,
 		MaxRequestBytes: int(b.cfg.Network.RequestMaxBytes), MaxConnections: unlimited(b.cfg.Network.MaxConnections),
 		MaxConnectionsPerIP: unlimited(b.cfg.Network.MaxConnectionsPerIP), IdleTimeout: idle(b.cfg.Network.MaxIdle),
-		RequestMemoryBytes: b.cfg.Network.QueuedMaxRequestBytes,
+		RequestMemoryBytes: b.cfg.Network.QueuedMaxRequestBytes, Refuse: b.refuse,
 	})
 	for _, l := range b.bound {
 		go func() {
@@ -210,9 +230,11 @@ func (b *Broker) apiDeps() api.Deps {
 		endpoints[l.Name] = api.Endpoint{Host: l.Host, Port: b.port(l.Name, l.Port)}
 	}
 	return api.Deps{
-		NodeID: b.cfg.NodeID, ClusterID: b.quorum.ClusterID(), Config: b.cfg, Image: b.quorum.Image, Controller: b.controller,
-		Partitions: b.partitions, Sessions: session.NewCache(int(b.cfg.Network.FetchSessionSlots)), Store: b.store, Logger: b.env.Logger,
+		NodeID: b.cfg.NodeID, ClusterID: b.quorum.ClusterID(), Config: b.cfg, Image: b.quorum.Image, Controller: b.controller, Quorum: b.quorum, Quotas: b.quotas,
+		Partitions: b.partitions, Sessions: session.NewCache(int(b.cfg.Network.FetchSessionSlots)), Store: b.store, Logger: b.env.Logger, LogLevel: b.env.LogLevel,
 		NowMs: b.nowMs, Endpoints: endpoints, Rack: b.rack(), LogDirs: b.cfg.LogDirs,
+		Groups: b.coordinators.groups, Transactions: b.coordinators.transactions, Markers: b.coordinators.markers,
+		ProducerIDs: b.coordinators.producerIDs, CreateInternalTopic: b.coordinators.createInternal,
 		KRaftVersion: func() int16 { _, level := b.quorum.Voters(); return level },
 	}
 }
@@ -249,7 +271,9 @@ const drainTime = time.Second
 func (b *Broker) Close(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
+	// Everybody who waits for something that need not come is answered first.
 	b.partitions.Drain()
+	b.coordinators.close()
 	if err := b.conns.Shutdown(drain); err != nil {
 		b.env.Logger.Warn("some connections did not drain in time and were cut", "error", err)
 	}
@@ -280,6 +304,9 @@ func (b *Broker) fence() {
 func (b *Broker) abandon() {
 	for _, l := range b.bound {
 		l.Close()
+	}
+	if b.coordinators != nil {
+		b.coordinators.close()
 	}
 	if b.controller != nil {
 		b.controller.Close()

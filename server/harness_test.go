@@ -70,13 +70,20 @@ func (l *pipeListener) dial(t testing.TB) net.Conn {
 // stopped when the test ends.
 func startMemory(t testing.TB, now clock.Clock, overrides ...string) *memory {
 	t.Helper()
+	return startOn(t, simfs.New(simfs.Options{MaxMappings: 16}), now, overrides...)
+}
+
+// startOn is startMemory on a disk that is there already.
+func startOn(t testing.TB, disk *simfs.FS, now clock.Clock, overrides ...string) *memory {
+	t.Helper()
 	// Small segments: the disk gives a mapping all its memory at once.
 	cfg, err := config.Load("", append([]string{"log.dirs=/data", "listeners=PLAINTEXT://localhost:9092",
-		"log.segment.bytes=1048576", "metadata.log.segment.bytes=8388608"}, overrides...), nil)
+		"log.segment.bytes=1048576", "metadata.log.segment.bytes=8388608", "offsets.topic.segment.bytes=1048576",
+		"transaction.state.log.segment.bytes=1048576"}, overrides...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &memory{listener: &pipeListener{dialed: make(chan net.Conn), closed: make(chan struct{})}, disk: simfs.New(simfs.Options{MaxMappings: 16})}
+	m := &memory{listener: &pipeListener{dialed: make(chan net.Conn), closed: make(chan struct{})}, disk: disk}
 	m.Broker, err = server.Open(cfg, server.Env{FS: m.disk, Clock: now,
 		Listen: func(context.Context, string) (net.Listener, error) { return m.listener, nil }})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/gregor-broker/gregor/wire/prim"
@@ -23,13 +24,33 @@ const MinHeaderBytes = 10
 const maxHeaderTags = 16
 
 // Conn is what handlers may know of the connection a request came in on. The connection owns it; a handler may set the
-// client software fields (KIP-511) while it runs, and only then.
+// client software fields (KIP-511) while it runs, and only then. It must not be copied.
 type Conn struct {
 	ID                    uint64 // unique in this process
 	RemoteAddr, LocalAddr string // host:port
 	Listener              string // listener name, for example "PLAINTEXT"
 	ClientSoftwareName    string // from ApiVersions v3 and later
 	ClientSoftwareVersion string // from ApiVersions v3 and later
+
+	muted atomic.Int64 // nanoseconds since 1970 until which nothing is read
+}
+
+// Mute makes the connection read nothing until then, as Kafka does to a client that is beyond a quota (KIP-219): what it has sent
+// is answered, what it sends meanwhile waits in its socket. It may be called from any goroutine, also from a Reply; the
+// latest time counts.
+func (c *Conn) Mute(until time.Time) {
+	for n := until.UnixNano(); ; {
+		before := c.muted.Load()
+		if n <= before || c.muted.CompareAndSwap(before, n) {
+			return
+		}
+	}
+}
+
+// MutedUntil is the latest time given to Mute; false if there was none.
+func (c *Conn) MutedUntil() (time.Time, bool) {
+	n := c.muted.Load()
+	return time.Unix(0, n), n != 0
 }
 
 // Request is one parsed request. It is valid until its Reply has been released; its Body only until the handler returns.
@@ -46,6 +67,9 @@ type Request struct {
 	Size               int       // bytes of header and body, without the length prefix
 	Received           time.Time // when the whole frame had arrived
 	Conn               *Conn
+	// Throttle, where it is not nil, says for how many milliseconds the client must pause because of this request. A handler that
+	// meters requests sets it for the handlers it calls; they call it once, when the response is known.
+	Throttle func(*Request) int32
 }
 
 // Flexible reports whether the request's version uses compact encodings and tagged fields.

@@ -77,14 +77,14 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, err)
 	}
-	logger := newLogger(cfg, stderr)
+	logger, level := newLogger(cfg, stderr)
 	for _, w := range cfg.Warnings {
 		logger.Warn(w)
 	}
 
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	broker, err := open(cfg, logger, signals)
+	broker, err := open(cfg, server.Env{Logger: logger, LogLevel: level}, signals)
 	if err != nil {
 		return fail(stderr, err)
 	}
@@ -94,14 +94,14 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 
 // open starts the broker. A signal meanwhile ends the process at once: nothing
 // has been served, and the next start goes on from where this one was.
-func open(cfg *config.Config, logger *slog.Logger, signals <-chan os.Signal) (*server.Broker, error) {
+func open(cfg *config.Config, env server.Env, signals <-chan os.Signal) (*server.Broker, error) {
 	type opened struct {
 		broker *server.Broker
 		err    error
 	}
 	done := make(chan opened, 1)
 	go func() {
-		b, err := server.Open(cfg, server.Env{Logger: logger})
+		b, err := server.Open(cfg, env)
 		done <- opened{b, err}
 	}()
 	select {
@@ -163,12 +163,16 @@ func fail(stderr io.Writer, err error) int {
 	return 1
 }
 
-func newLogger(cfg *config.Config, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+// newLogger returns the broker's logger and its level, which may change while
+// it runs.
+func newLogger(cfg *config.Config, w io.Writer) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(cfg.LogLevel)
+	options := &slog.HandlerOptions{Level: level}
 	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(slog.NewJSONHandler(w, options)), level
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(slog.NewTextHandler(w, options)), level
 }
 
 func buildVersion() string {

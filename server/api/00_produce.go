@@ -131,17 +131,24 @@ func (h *handlers) produce(req *wire.Request) wire.Reply {
 	r.pending.Store(1)
 	r.users.Store(1)
 	var failed error
+	var join joined
+	if q.TransactionalID != nil {
+		join = h.joinTransaction(q, req.Version)
+	}
+	n := 0
 	// All places exist before the first append: a sync may answer at once.
 	r.lay(q)
 	for i := range q.Topics {
 		t := &q.Topics[i]
 		id, name, refused := h.resolveProduce(t, req.Version)
 		for j := range t.Partitions {
-			if err := h.produceOne(r, q, t, i, j, id, name, refused, req); err != nil {
+			if err := h.produceOne(r, q, t, i, j, id, name, refused, req, join, n); err != nil {
 				failed = err
 			}
+			n++
 		}
 	}
+	r.response.ThrottleMs = h.throttleProduce(req, q.Acks)
 	if q.Acks != 0 {
 		return r
 	}
@@ -181,7 +188,6 @@ var (
 	errAcks          = &apiError{errInvalidRequiredAcks, "acks must be -1, 0 or 1"}
 	errNoRecords     = &apiError{errInvalidRecord, "expected one record batch, found none"}
 	errZstd          = &apiError{errUnsupportedCompressionType, "zstd needs Produce version 7"}
-	errNoTransaction = &apiError{errInvalidTxnState, "the partition is not part of a transaction of this producer"}
 	errTxnAbortable  = &apiError{errTransactionAbortable, "the partition is not part of a transaction of this producer"}
 )
 
@@ -211,7 +217,7 @@ func internalRefused(name string) error {
 
 // produceOne appends one partition's batch or fills in its error, which it
 // also returns.
-func (h *handlers) produceOne(r *produceReply, q *produce.Request, t *produce.Topic, i, j int, id [16]byte, name string, refused error, req *wire.Request) error {
+func (h *handlers) produceOne(r *produceReply, q *produce.Request, t *produce.Topic, i, j int, id [16]byte, name string, refused error, req *wire.Request, join joined, n int) error {
 	out := &r.response.Topics[i].Partitions[j]
 	records := t.Partitions[j].Records
 	err := refused
@@ -224,6 +230,10 @@ func (h *handlers) produceOne(r *produceReply, q *produce.Request, t *produce.To
 	if err == nil {
 		err = checkProduce(q, records, req.Version)
 	}
+	guard, unjoined := join.at(n)
+	if err == nil {
+		err = unjoined
+	}
 	var appended engine.Appended
 	if err == nil {
 		var w engine.Waiter = noWaiter{}
@@ -233,7 +243,7 @@ func (h *handlers) produceOne(r *produceReply, q *produce.Request, t *produce.To
 			r.pending.Add(1)
 			r.users.Add(1)
 		}
-		if appended, err = p.Append(records, w); err != nil && q.Acks != 0 {
+		if appended, err = p.AppendVerified(records, guard, w); err != nil && q.Acks != 0 {
 			r.parts = r.parts[:len(r.parts)-1]
 			r.pending.Add(-1)
 			r.users.Add(-1)
@@ -264,14 +274,8 @@ func checkProduce(q *produce.Request, records []byte, version int16) error {
 		if version < 7 && b.Codec() == codec.Zstd {
 			return errZstd
 		}
-		if b.IsTransactional() {
-			if q.TransactionalID == nil {
-				return errTxnID
-			}
-			if version < 11 {
-				return errNoTransaction
-			}
-			return errTxnAbortable
+		if b.IsTransactional() && q.TransactionalID == nil {
+			return errTxnID
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gregor-broker/gregor/engine"
 	"github.com/gregor-broker/gregor/server/partition"
+	"github.com/gregor-broker/gregor/server/quota"
 	"github.com/gregor-broker/gregor/server/session"
 	"github.com/gregor-broker/gregor/wire"
 	"github.com/gregor-broker/gregor/wire/fetch"
@@ -51,6 +52,7 @@ type fetchReply struct {
 
 	waiter *partition.Waiter
 	timer  *time.Timer
+	meter  *fetchMeter // nil: nobody has a quota
 }
 
 // fetchPart is one partition to read.
@@ -77,6 +79,10 @@ func (h *handlers) fetch(req *wire.Request) wire.Reply {
 	}
 	r := &fetchReply{h: h, version: req.Version, committed: q.IsolationLevel != 0,
 		replica: q.ReplicaID, listener: req.Conn.Listener, maxBytes: min(max(int(q.MaxBytes), 0), int(h.Config.Network.FetchMaxBytes))}
+	if r.meter = h.meterFetch(req); r.meter != nil {
+		// A response beyond what all windows allow would never be returned.
+		r.maxBytes = int(h.Quotas.Most(quota.Fetch, r.meter.client, int64(r.maxBytes)))
+	}
 	// More than may be returned is not worth waiting for.
 	r.minBytes = min(int64(q.MinBytes), int64(r.maxBytes))
 	now := h.NowMs()
@@ -334,6 +340,12 @@ func (r *fetchReply) Encode(p *wire.Payload) error {
 	}
 	if r.waiter != nil {
 		r.read()
+	}
+	if r.meter != nil {
+		if ms := r.meter.throttled(r.h, r.bytes, len(r.parts)); ms > 0 {
+			r.dropViews()
+			return fetch.AppendResponse(p, r.version, &fetch.Response{ThrottleMs: ms, SessionID: r.session.Held()})
+		}
 	}
 	resp := r.layOut()
 	resp.SessionID = r.session.Finish(r.told)

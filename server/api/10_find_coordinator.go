@@ -18,20 +18,91 @@ import (
 //	5 TRANSACTION_ABORTABLE may be answered (KIP-890)
 //	6 share groups (2), keys of the form group:topicId:partition (KIP-932)
 //
-// This broker coordinates nothing yet and says so: COORDINATOR_NOT_AVAILABLE
-// with no node, which clients report instead of hanging on a wrong address.
+// The topic that the coordinators of groups or transactions write to is made
+// when somebody first asks for one, and the answer is given as soon as it is
+// there. Kafka answers COORDINATOR_NOT_AVAILABLE first and is asked again; no
+// client can tell this from a broker that had the topic all along.
+//
+// There are no share coordinators: COORDINATOR_NOT_AVAILABLE.
+
+// Types of coordinators (FindCoordinatorRequest.CoordinatorType).
+const (
+	coordinatorGroup int8 = iota
+	coordinatorTransaction
+	coordinatorShare
+)
 
 func (h *handlers) findCoordinator(req *wire.Request, q *kmsg.FindCoordinatorRequest) kmsg.Response {
-	resp := kmsg.NewPtrFindCoordinatorResponse()
-	if q.CoordinatorType < 0 || q.CoordinatorType > 2 || q.CoordinatorType == 2 && req.Version < 6 {
-		return badCoordinator(resp, req.Version, q, errInvalidRequest, "unknown coordinator type")
+	keys := q.CoordinatorKeys
+	if req.Version < 4 {
+		keys = []string{q.CoordinatorKey}
 	}
-	for _, key := range q.CoordinatorKeys {
-		if q.CoordinatorType == 2 && !sharePartition(key) {
-			return badCoordinator(resp, req.Version, q, errInvalidRequest, "expected keys of the form group:topicId:partition")
+	resp := kmsg.NewPtrFindCoordinatorResponse()
+	resp.Coordinators = make([]kmsg.FindCoordinatorResponseCoordinator, len(keys))
+	for i, key := range keys {
+		h.locate(req, q.CoordinatorType, key, &resp.Coordinators[i])
+	}
+	if req.Version < 4 {
+		c := &resp.Coordinators[0]
+		resp.ErrorCode, resp.ErrorMessage, resp.NodeID, resp.Host, resp.Port = c.ErrorCode, c.ErrorMessage, c.NodeID, c.Host, c.Port
+	}
+	return resp
+}
+
+// locate answers one key.
+func (h *handlers) locate(req *wire.Request, kind int8, key string, out *kmsg.FindCoordinatorResponseCoordinator) {
+	out.Key, out.NodeID, out.Port = key, -1, -1
+	refuse := func(code int16, text string) { out.ErrorCode, out.ErrorMessage = code, &text }
+	var err error
+	switch {
+	case kind == coordinatorGroup:
+		err = h.coordinates(h.Groups, topicOffsets, key)
+	case kind == coordinatorTransaction:
+		err = h.coordinates(h.Transactions, topicTransactions, key)
+	case kind != coordinatorShare || req.Version < 6:
+		refuse(errInvalidRequest, "unknown coordinator type")
+		return
+	case !sharePartition(key):
+		refuse(errInvalidRequest, "expected a key of the form group:topicId:partition")
+		return
+	default:
+		refuse(errCoordinatorNotAvailable, "this broker has no share coordinator")
+		return
+	}
+	endpoint, ok := h.endpoint(req.Conn.Listener)
+	switch {
+	case err != nil:
+		refuse(errCoordinatorNotAvailable, err.Error())
+	case !ok:
+		refuse(errCoordinatorNotAvailable, "this broker is not advertised on this listener")
+	default:
+		out.NodeID, out.Host, out.Port = h.NodeID, endpoint.Host, endpoint.Port
+		out.ErrorMessage = &noError
+		if req.Version >= 4 {
+			out.ErrorMessage = new(string)
 		}
 	}
-	return badCoordinator(resp, req.Version, q, errCoordinatorNotAvailable, "this broker has no coordinator for groups or transactions")
+}
+
+// noError is the name of NONE, which Kafka tells in versions 1 to 3.
+var noError = "NONE"
+
+// coordinator is a coord.Runtime of any Machine.
+type coordinator interface {
+	Partition(key string) (index int32, ok bool)
+	Check(key string) error
+}
+
+// coordinates says whether this broker coordinates a key, making the topic if
+// there is none yet.
+func (h *handlers) coordinates(r coordinator, topic, key string) error {
+	if _, ok := r.Partition(key); !ok {
+		if err := h.CreateInternalTopic(topic); err != nil {
+			h.Logger.Error("cannot create an internal topic; its coordinator is not available", "topic", topic, "error", err)
+			return err
+		}
+	}
+	return r.Check(key)
 }
 
 // sharePartition says whether a key names a partition of a share group.
@@ -43,17 +114,4 @@ func sharePartition(key string) bool {
 	_, idErr := meta.ParseUUID(parts[len(parts)-2])
 	_, indexErr := strconv.ParseInt(parts[len(parts)-1], 10, 32)
 	return idErr == nil && indexErr == nil
-}
-
-func badCoordinator(resp *kmsg.FindCoordinatorResponse, version int16, q *kmsg.FindCoordinatorRequest, code int16, text string) kmsg.Response {
-	if version < 4 {
-		resp.ErrorCode, resp.ErrorMessage, resp.NodeID, resp.Port = code, &text, -1, -1
-		return resp
-	}
-	for _, key := range q.CoordinatorKeys {
-		c := kmsg.NewFindCoordinatorResponseCoordinator()
-		c.Key, c.NodeID, c.Port, c.ErrorCode, c.ErrorMessage = key, -1, -1, code, &text
-		resp.Coordinators = append(resp.Coordinators, c)
-	}
-	return resp
 }

@@ -21,7 +21,9 @@ func (h *handlers) createTopics(req *wire.Request, q *kmsg.CreateTopicsRequest) 
 	for i := range q.Topics {
 		topics = append(topics, newTopic(&q.Topics[i]))
 	}
-	results, err := h.Controller.CreateTopics(topics, q.ValidateOnly)
+	change := h.changeQuota(req, 6)
+	results, err := h.Controller.CreateTopicsWithin(change, topics, q.ValidateOnly)
+	resp.ThrottleMillis = mute(req.Conn, change.Pause())
 	if err != nil {
 		for i := range q.Topics {
 			out := kmsg.NewCreateTopicsResponseTopic()
@@ -109,7 +111,9 @@ func (h *handlers) deleteTopics(req *wire.Request, q *kmsg.DeleteTopicsRequest) 
 			refs = append(refs, controller.TopicRef{Name: q.Topics[i].Topic, ID: meta.UUID(q.Topics[i].TopicID)})
 		}
 	}
-	results, err := h.Controller.DeleteTopics(refs)
+	change := h.changeQuota(req, 5)
+	results, err := h.Controller.DeleteTopicsWithin(change, refs)
+	resp.ThrottleMillis = mute(req.Conn, change.Pause())
 	if err != nil {
 		for _, r := range refs {
 			out := kmsg.NewDeleteTopicsResponseTopic()
@@ -134,7 +138,7 @@ func (h *handlers) deleteTopics(req *wire.Request, q *kmsg.DeleteTopicsRequest) 
 //	2 flexible
 //	3 THROTTLING_QUOTA_EXCEEDED may be answered (KIP-599)
 
-func (h *handlers) createPartitions(_ *wire.Request, q *kmsg.CreatePartitionsRequest) kmsg.Response {
+func (h *handlers) createPartitions(req *wire.Request, q *kmsg.CreatePartitionsRequest) kmsg.Response {
 	resp := kmsg.NewPtrCreatePartitionsResponse()
 	var topics []controller.NewPartitions
 	for i := range q.Topics {
@@ -145,7 +149,9 @@ func (h *handlers) createPartitions(_ *wire.Request, q *kmsg.CreatePartitionsReq
 		}
 		topics = append(topics, n)
 	}
-	results, err := h.Controller.CreatePartitions(topics, q.ValidateOnly)
+	change := h.changeQuota(req, 3)
+	results, err := h.Controller.CreatePartitionsWithin(change, topics, q.ValidateOnly)
+	resp.ThrottleMillis = mute(req.Conn, change.Pause())
 	if err != nil {
 		for _, t := range topics {
 			out := kmsg.NewCreatePartitionsResponseTopic()

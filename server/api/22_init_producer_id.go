@@ -1,11 +1,10 @@
 package api
 
 import (
-	"sync"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/gregor-broker/gregor/server/controller"
+	"github.com/gregor-broker/gregor/server/coord"
+	"github.com/gregor-broker/gregor/server/txn"
 	"github.com/gregor-broker/gregor/wire"
 )
 
@@ -18,51 +17,60 @@ import (
 //
 // Ids come from blocks of 1,000 that the metadata log hands out
 // (ProducerIds records), so none is ever given twice, restarts included.
-// Transactional ids need a coordinator, which this broker does not have yet.
+// An id for a transactional id is the transaction coordinator's to give.
 
-// producerIDs hands out ids of the current block.
-type producerIDs struct {
-	mu        sync.Mutex
-	next, end int64
-}
-
-func (h *handlers) nextProducerID() (int64, error) {
-	b := &h.producerIDs
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.next == b.end {
-		first, err := h.Controller.AllocateProducerIDs()
-		if err != nil {
-			return -1, err
-		}
-		b.next, b.end = first, first+controller.ProducerIDBlockSize
-	}
-	id := b.next
-	b.next++
-	return id, nil
-}
-
-func (h *handlers) initProducerID(_ *wire.Request, q *kmsg.InitProducerIDRequest) kmsg.Response {
-	resp := kmsg.NewPtrInitProducerIDResponse()
+func (h *handlers) initProducerID(req *wire.Request, q *kmsg.InitProducerIDRequest, l *later) {
+	resp, version := kmsg.NewPtrInitProducerIDResponse(), req.Version
 	resp.ProducerID, resp.ProducerEpoch = -1, -1
-	if q.TransactionalID != nil {
-		resp.ErrorCode = errCoordinatorNotAvailable
-		if *q.TransactionalID == "" {
-			resp.ErrorCode = errInvalidRequest
-		}
-		return resp
-	}
 	if (q.ProducerID == -1) != (q.ProducerEpoch == -1) {
 		// Either both are known or none is.
 		resp.ErrorCode = errInvalidRequest
-		return resp
+		l.complete(resp)
+		return
 	}
-	id, err := h.nextProducerID()
+	id, err := h.ProducerIDs.Next()
 	if err != nil {
 		resp.ErrorCode = code(err)
 		h.Logger.Error("cannot allocate a producer id", "error", err)
-		return resp
+		l.complete(resp)
+		return
 	}
-	resp.ProducerID, resp.ProducerEpoch = id, 0
-	return resp
+	if q.TransactionalID == nil {
+		resp.ProducerID, resp.ProducerEpoch = id, 0
+		l.complete(resp)
+		return
+	}
+	done := func(p txn.Producer, err error) {
+		if err != nil {
+			p = txn.Producer{Code: h.coordinatorCode(err), ID: -1, Epoch: -1}
+		}
+		resp.ErrorCode, resp.ProducerID, resp.ProducerEpoch = fencedBefore(4, version, p.Code), p.ID, p.Epoch
+		l.complete(resp)
+	}
+	h.withProducerID(*q.TransactionalID, id, done, func(c *coord.Context, m *txn.Machine) bool {
+		return m.InitProducerID(c, txn.InitRequest{TransactionalID: *q.TransactionalID, TimeoutMs: q.TransactionTimeoutMillis,
+			ProducerID: q.ProducerID, ProducerEpoch: q.ProducerEpoch}, id, done)
+	})
+}
+
+// withProducerID runs an operation of a transactional id that may use a fresh producer id, and takes the id back if it
+// does not.
+func (h *handlers) withProducerID(transactionalID string, id int64, done coord.Done[txn.Producer], op func(*coord.Context, *txn.Machine) (used bool)) {
+	used := false
+	if transactionalID == "" {
+		done(txn.Producer{Code: errInvalidRequest, ID: -1, Epoch: -1}, nil)
+	} else if err := h.Transactions.Do(transactionalID, func(c *coord.Context, m *txn.Machine) { used = op(c, m) }); err != nil {
+		done(txn.Producer{}, err)
+	}
+	if !used {
+		h.ProducerIDs.Return(id)
+	}
+}
+
+// fencedBefore replaces PRODUCER_FENCED, which came with a version of the request.
+func fencedBefore(since, version, code int16) int16 {
+	if code == errProducerFenced && version < since {
+		return errInvalidProducerEpoch
+	}
+	return code
 }

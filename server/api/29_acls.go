@@ -16,7 +16,8 @@ var noAuthorizer = "No Authorizer is configured."
 
 func (h *handlers) describeACLs(*wire.Request, *kmsg.DescribeACLsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeACLsResponse()
-	resp.ErrorCode, resp.ErrorMessage = errSecurityDisabled, &noAuthorizer
+	text := "No Authorizer is configured on the broker"
+	resp.ErrorCode, resp.ErrorMessage = errSecurityDisabled, &text
 	return resp
 }
 

@@ -19,8 +19,9 @@ import (
 //	3 documentation and types (KIP-569)
 //	4 flexible
 //
-// Topics, this broker, and the cluster's default (broker resource "") are
-// described; other kinds have nothing set and list nothing.
+// Topics, groups and client metrics subscriptions have every config described;
+// this broker has its own and the static ones, the cluster's default (broker
+// resource "") what is set there, and a broker's loggers their levels.
 
 // What is said of a broker that is not this one, where the cluster's default
 // could have been meant, and where not.
@@ -122,17 +123,20 @@ func (h *handlers) configEntries(im *meta.Image, kind int8, name string) ([]conf
 		if name == "" {
 			return nil, &apiError{errInvalidRequest, "Broker id must not be empty"}
 		}
-		return nil, h.ownBroker(name, brokerOnly)
+		if err := h.ownBroker(name, brokerOnly); err != nil {
+			return nil, err
+		}
+		return h.loggerEntries(), nil
 	case meta.ResourceClientMetrics:
 		if name == "" {
 			return nil, &apiError{errInvalidRequest, "Client metrics subscription name must not be empty"}
 		}
-		return nil, nil
+		return config.ClientMetricsEntries(im.Configs(kind, name)), nil
 	case meta.ResourceGroup:
 		if name == "" {
 			return nil, &apiError{errInvalidRequest, "Group name must not be empty"}
 		}
-		return nil, nil
+		return h.Config.GroupEntries(im.Configs(kind, name), own, cluster), nil
 	}
 	return nil, &apiError{errInvalidRequest, fmt.Sprintf("unsupported resource type: %d", kind)}
 }

@@ -16,6 +16,10 @@ func (h *handlers) incrementalAlterConfigs(_ *wire.Request, q *kmsg.IncrementalA
 	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
 	var outcomes []outcome
 	changes := make([]controller.ConfigChange, 0, len(q.Resources))
+	named := map[meta.ConfigResource]int{}
+	for i := range q.Resources {
+		named[resource(q.Resources[i].ResourceType, q.Resources[i].ResourceName)]++
+	}
 	for i := range q.Resources {
 		r := &q.Resources[i]
 		c := controller.ConfigChange{Resource: resource(r.ResourceType, r.ResourceName)}
@@ -23,7 +27,15 @@ func (h *handlers) incrementalAlterConfigs(_ *wire.Request, q *kmsg.IncrementalA
 			o := &r.Configs[j]
 			c.Ops = append(c.Ops, controller.ConfigOp{Name: o.Name, Op: int8(o.Op), Value: o.Value})
 		}
-		if refused := h.refuseResource(c.Resource, len(c.Ops)); refused != nil {
+		if c.Resource.Type == meta.ResourceBrokerLogger && named[c.Resource] == 1 {
+			o := outcome{resource: c.Resource}
+			if err := h.alterLoggers(&c, q.ValidateOnly); err != nil {
+				o = refusal(c.Resource, err)
+			}
+			outcomes = append(outcomes, o)
+			continue
+		}
+		if refused := h.refuseResource(c.Resource); refused != nil {
 			outcomes = append(outcomes, refusal(c.Resource, refused))
 			continue
 		}
@@ -68,19 +80,10 @@ func controllerOutcomes(results []controller.ConfigResult) []outcome {
 }
 
 // refuseResource is what the broker looks at before the controller
-// (ConfigAdminManager.preprocess): brokers and their loggers are changed at
-// that broker only, and this one's loggers have no levels of their own.
-func (h *handlers) refuseResource(r meta.ConfigResource, changes int) error {
-	switch {
-	case r.Type == meta.ResourceBroker && r.Name != "":
+// (ConfigAdminManager.preprocess): brokers are changed at that broker only.
+func (h *handlers) refuseResource(r meta.ConfigResource) error {
+	if r.Type == meta.ResourceBroker && r.Name != "" {
 		return h.ownBroker(r.Name, brokerOnly)
-	case r.Type == meta.ResourceBrokerLogger:
-		if err := h.ownBroker(r.Name, brokerOnly); err != nil {
-			return err
-		}
-		if changes > 0 {
-			return &apiError{errInvalidConfig, "loggers of this broker have no levels of their own; gregor.log.level in server.properties is the level of all"}
-		}
 	}
 	return nil
 }
@@ -104,7 +107,7 @@ func (h *handlers) alterConfigs(_ *wire.Request, q *kmsg.AlterConfigsRequest) km
 		for j := range r.Configs {
 			c.Configs = append(c.Configs, controller.TopicConfig{Name: r.Configs[j].Name, Value: r.Configs[j].Value})
 		}
-		refused := h.refuseResource(c.Resource, len(c.Configs))
+		refused := h.refuseResource(c.Resource)
 		if c.Resource.Type == meta.ResourceBrokerLogger {
 			refused = &apiError{errInvalidRequest, "Unknown resource type 8"}
 		}

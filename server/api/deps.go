@@ -6,9 +6,14 @@ import (
 	"github.com/gregor-broker/gregor/engine"
 	"github.com/gregor-broker/gregor/server/config"
 	"github.com/gregor-broker/gregor/server/controller"
+	"github.com/gregor-broker/gregor/server/coord"
+	"github.com/gregor-broker/gregor/server/group"
 	"github.com/gregor-broker/gregor/server/meta"
 	"github.com/gregor-broker/gregor/server/partition"
+	"github.com/gregor-broker/gregor/server/quorum"
+	"github.com/gregor-broker/gregor/server/quota"
 	"github.com/gregor-broker/gregor/server/session"
+	"github.com/gregor-broker/gregor/server/txn"
 	"github.com/gregor-broker/gregor/wire"
 )
 
@@ -19,11 +24,23 @@ type Deps struct {
 	Config     *config.Config
 	Image      func() *meta.Image
 	Controller *controller.Controller
+	Quorum     *quorum.Quorum
 	Partitions *partition.Set
-	Sessions   *session.Cache
-	Store      *engine.Store
-	Logger     *slog.Logger
-	NowMs      func() int64
+	// Groups are the group coordinators.
+	Groups *coord.Runtime[*group.Machine]
+	// CreateInternalTopic makes the topic of a kind of coordinators; when it
+	// returns nil they are in service. It is no error that the topic is there.
+	CreateInternalTopic func(name string) error
+	// Transactions are the transaction coordinators, Markers where their markers go.
+	Transactions *coord.Runtime[*txn.Machine]
+	Markers      txn.Markers
+	ProducerIDs  *controller.ProducerIDs
+	Sessions     *session.Cache
+	Quotas       *quota.Manager
+	Store        *engine.Store
+	Logger       *slog.Logger
+	LogLevel     *slog.LevelVar // the level of Logger
+	NowMs        func() int64
 	// Endpoints are advertised.listeners by listener name; Rack is broker.rack.
 	Endpoints map[string]Endpoint
 	Rack      *string
@@ -41,8 +58,7 @@ type Endpoint struct {
 // handlers carries the dependencies; its methods are the handlers.
 type handlers struct {
 	Deps
-	table       *wire.Table
-	producerIDs producerIDs
+	table *wire.Table
 }
 
 // endpoint is the advertised address for a listener.
@@ -60,11 +76,17 @@ type apiError struct {
 // Error is the text for the client.
 func (e *apiError) Error() string { return e.text }
 
+// Topics of coordinators.
+const (
+	topicOffsets      = "__consumer_offsets"
+	topicTransactions = "__transaction_state"
+)
+
 // isInternal recognizes the topics that only the broker writes
 // (org.apache.kafka.common.internals.Topic).
 func isInternal(name string) bool {
 	switch name {
-	case "__consumer_offsets", "__transaction_state", "__share_group_state":
+	case topicOffsets, topicTransactions, "__share_group_state":
 		return true
 	}
 	return false

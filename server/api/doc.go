@@ -41,11 +41,22 @@
 //	  too many new partitions                 POLICY_VIOLATION, where Kafka's CreatePartitions says UNKNOWN_SERVER_ERROR
 //	IncrementalAlterConfigs
 //	  operations that do not exist            INVALID_REQUEST, where Kafka says UNKNOWN_SERVER_ERROR
-//	  loggers                                 there are none to set; gregor.log.level is the level of all
+//	  loggers                                 there is one, root; its level is that of every line
+//	  client metrics, match                   regular expressions are those of RE2, where Kafka has Java's
 //	DescribeConfigs
 //	  a resource named twice                  told once: a few bytes would ask for megabytes
 //	  broker                                  has the keys that begin with gregor.
-//	  groups, client metrics, loggers         list nothing
+//	  loggers                                 root alone
+//	AlterClientQuotas
+//	  a value that is no number               INVALID_REQUEST, where Kafka stores NaN
+//	  host names                              INVALID_REQUEST but for localhost, where Kafka asks its resolver
+//	Fetch beyond a quota
+//	  whole batches                           a response is cut to what the quota allows before it counts, where
+//	                                          Kafka's last, cut batch may put it beyond again and again
+//	UnregisterBroker
+//	  this broker                             INVALID_REQUEST: it could not be used until it was started again
+//	AddRaftVoter
+//	  anybody                                 REQUEST_TIMED_OUT as for a node that is not there: one voter it is
 //
 // The package turns the errors of the rooms below into Kafka's codes and never
 // touches a connection or a file.

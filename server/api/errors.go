@@ -22,10 +22,16 @@ const (
 	errLeaderNotAvailable                 int16 = 5
 	errNotLeaderOrFollower                int16 = 6
 	errMessageTooLarge                    int16 = 10
+	errCoordinatorLoadInProgress          int16 = 14
 	errCoordinatorNotAvailable            int16 = 15
+	errNotCoordinator                     int16 = 16
 	errInvalidTopic                       int16 = 17
 	errRecordListTooLarge                 int16 = 18
+	errNotEnoughReplicas                  int16 = 19
 	errInvalidRequiredAcks                int16 = 21
+	errInconsistentGroupProtocol          int16 = 23
+	errInvalidGroupID                     int16 = 24
+	errTopicAuthorizationFailed           int16 = 29
 	errInvalidTimestamp                   int16 = 32
 	errUnsupportedVersion                 int16 = 35
 	errTopicAlreadyExists                 int16 = 36
@@ -37,8 +43,11 @@ const (
 	errOutOfOrderSequence                 int16 = 45
 	errInvalidProducerEpoch               int16 = 47
 	errInvalidTxnState                    int16 = 48
+	errInvalidProducerIDMapping           int16 = 49
+	errConcurrentTransactions             int16 = 51
 	errTransactionCoordFenced             int16 = 52
 	errTransactionalIDAuthorizationFailed int16 = 53
+	errOperationNotAttempted              int16 = 55
 	errKafkaStorage                       int16 = 56
 	errUnknownProducerID                  int16 = 59
 	errFetchSessionTopicID                int16 = 106
@@ -46,8 +55,10 @@ const (
 	errUnknownLeaderEpoch                 int16 = 75
 	errUnsupportedCompressionType         int16 = 76
 	errInvalidRecord                      int16 = 87
+	errProducerFenced                     int16 = 90
 	errUnknownTopicID                     int16 = 100
 	errTransactionAbortable               int16 = 120
+	errInvalidRegularExpression           int16 = 128
 )
 
 // code maps an error of the rooms below to Kafka's code. What it does not know

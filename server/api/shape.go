@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"math"
 	"reflect"
 
@@ -85,7 +86,31 @@ var (
 
 	aString        = always(func(r *prim.Reader, _ int16, flexible bool) { readString(r, flexible, false) })
 	nullableString = always(func(r *prim.Reader, _ int16, flexible bool) { readString(r, flexible, true) })
+	someBytes      = always(func(r *prim.Reader, _ int16, flexible bool) { readBytes(r, flexible) })
 )
+
+// maxNames bounds lists of names each of which gets an answer of its own, larger
+// by far than a short name.
+const maxNames = 100_000
+
+// names is a list of them.
+var names = func() field {
+	strings := list[string](aString)
+	return always(func(r *prim.Reader, version int16, flexible bool) {
+		count := *r
+		n := 0
+		if flexible {
+			n = count.CompactArrayLen(1)
+		} else {
+			n = count.ArrayLen(1)
+		}
+		if n > maxNames {
+			r.Fail(fmt.Errorf("%d names in a list, at most %d", n, maxNames))
+			return
+		}
+		strings.read(r, version, flexible)
+	})
+}()
 
 func readString(r *prim.Reader, flexible, nullable bool) {
 	var p []byte
@@ -98,6 +123,19 @@ func readString(r *prim.Reader, flexible, nullable bool) {
 		r.Fail(errNull)
 	}
 	r.Charge(1, len(p))
+}
+
+// readBytes reads bytes that may not be null; they cost nothing, as kmsg keeps slices of the frame.
+func readBytes(r *prim.Reader, flexible bool) {
+	var p []byte
+	if flexible {
+		p = r.CompactBytes()
+	} else {
+		p = r.Bytes()
+	}
+	if p == nil && r.Err() == nil {
+		r.Fail(errNull)
+	}
 }
 
 var errNull = &apiError{errInvalidRequest, "null where a value is needed"}
@@ -153,7 +191,22 @@ var shapes = map[int16]shape{
 		list[kmsg.ListOffsetsRequestTopicPartition](b32, since(4, b32), b64)), since(10, b32)},
 	3: {nullableList[kmsg.MetadataRequestTopic](since(10, b128), until(9, aString), since(10, nullableString)),
 		since(4, b8), since(8, until(10, b8)), since(8, b8)},
-	10: {until(3, aString), since(1, b8), since(4, list[string](aString))},
+	8: {aString, b32, aString, since(7, nullableString), until(4, b64),
+		list[kmsg.OffsetCommitRequestTopic](until(9, aString), since(10, b128),
+			list[kmsg.OffsetCommitRequestTopicPartition](b32, b64, since(6, b32), nullableString))},
+	9: {until(7, aString), until(1, list[kmsg.OffsetFetchRequestTopic](aString, list[int32](b32))),
+		since(2, until(7, nullableList[kmsg.OffsetFetchRequestTopic](aString, list[int32](b32)))),
+		since(8, list[kmsg.OffsetFetchRequestGroup](aString, since(9, nullableString), since(9, b32),
+			nullableList[kmsg.OffsetFetchRequestGroupTopic](until(9, aString), since(10, b128), list[int32](b32)))), since(7, b8)},
+	10: {until(3, aString), since(1, b8), since(4, names)},
+	11: {aString, b32, since(1, b32), aString, since(5, nullableString), aString,
+		list[kmsg.JoinGroupRequestProtocol](aString, someBytes), since(8, nullableString)},
+	12: {aString, b32, aString, since(3, nullableString)},
+	13: {aString, until(2, aString), since(3, list[kmsg.LeaveGroupRequestMember](aString, nullableString, since(5, nullableString)))},
+	14: {aString, b32, aString, since(3, nullableString), since(5, nullableString), since(5, nullableString),
+		list[kmsg.SyncGroupRequestGroupAssignment](aString, someBytes)},
+	15: {names, since(3, b8)},
+	16: {since(4, list[string](aString)), since(5, list[string](aString))},
 	18: {since(3, aString), since(3, aString)},
 	19: {list[kmsg.CreateTopicsRequestTopic](aString, b32, b16,
 		list[kmsg.CreateTopicsRequestTopicReplicaAssignment](b32, list[int32](b32)),
@@ -163,6 +216,17 @@ var shapes = map[int16]shape{
 	22: {nullableString, b32, since(3, b64), since(3, b16)},
 	23: {since(3, b32), list[kmsg.OffsetForLeaderEpochRequestTopic](aString,
 		list[kmsg.OffsetForLeaderEpochRequestTopicPartition](b32, b32, b32))},
+	24: {until(3, aString), until(3, b64), until(3, b16),
+		until(3, list[kmsg.AddPartitionsToTxnRequestTopic](aString, list[int32](b32))),
+		since(4, list[kmsg.AddPartitionsToTxnRequestTransaction](aString, b64, b16, b8,
+			list[kmsg.AddPartitionsToTxnRequestTransactionTopic](aString, list[int32](b32))))},
+	25: {aString, b64, b16, aString},
+	26: {aString, b64, b16, b8},
+	27: {list[kmsg.WriteTxnMarkersRequestMarker](b64, b16, b8, list[kmsg.WriteTxnMarkersRequestMarkerTopic](aString, list[int32](b32)),
+		b32, since(2, b8))},
+	28: {aString, aString, b64, b16, since(3, b32), since(3, aString), since(3, nullableString),
+		list[kmsg.TxnOffsetCommitRequestTopic](aString,
+			list[kmsg.TxnOffsetCommitRequestTopicPartition](b32, b64, since(2, b32), nullableString))},
 	29: {b8, nullableString, b8, nullableString, nullableString, b8, b8},
 	30: {list[kmsg.CreateACLsRequestCreation](b8, aString, b8, aString, aString, b8, b8)},
 	31: {list[kmsg.DeleteACLsRequestFilter](b8, nullableString, b8, nullableString, nullableString, b8, b8)},
@@ -171,8 +235,32 @@ var shapes = map[int16]shape{
 	35: {nullableList[kmsg.DescribeLogDirsRequestTopic](aString, list[int32](b32))},
 	37: {list[kmsg.CreatePartitionsRequestTopic](aString, b32,
 		nullableList[kmsg.CreatePartitionsRequestTopicAssignment](list[int32](b32))), b32, b8},
+	43: {since(1, b8), nullableList[kmsg.ElectLeadersRequestTopic](aString, list[int32](b32)), b32},
+	42: {names},
 	44: {list[kmsg.IncrementalAlterConfigsRequestResource](b8, aString,
 		list[kmsg.IncrementalAlterConfigsRequestResourceConfig](aString, b8, nullableString)), b8},
+	45: {b32, since(1, b8), list[kmsg.AlterPartitionAssignmentsRequestTopic](aString,
+		list[kmsg.AlterPartitionAssignmentsRequestTopicPartition](b32, nullableList[int32](b32)))},
+	46: {b32, nullableList[kmsg.ListPartitionReassignmentsRequestTopic](aString, list[int32](b32))},
+	48: {list[kmsg.DescribeClientQuotasRequestComponent](aString, b8, nullableString), b8},
+	49: {list[kmsg.AlterClientQuotasRequestEntry](list[kmsg.AlterClientQuotasRequestEntryEntity](aString, nullableString),
+		list[kmsg.AlterClientQuotasRequestEntryOp](aString, b64, b8)), b8},
+	50: {nullableList[kmsg.DescribeUserSCRAMCredentialsRequestUser](aString)},
+	51: {list[kmsg.AlterUserSCRAMCredentialsRequestDeletion](aString, b8),
+		list[kmsg.AlterUserSCRAMCredentialsRequestUpsertion](aString, b8, b32, someBytes, someBytes)},
+	55: {list[kmsg.DescribeQuorumRequestTopic](aString, list[kmsg.DescribeQuorumRequestTopicPartition](b32))},
+	57: {b32, list[kmsg.UpdateFeaturesRequestFeatureUpdate](aString, b16, until(0, b8), since(1, b8)), since(1, b8)},
+	47: {aString, list[kmsg.OffsetDeleteRequestTopic](aString, list[kmsg.OffsetDeleteRequestTopicPartition](b32))},
 	60: {b8, since(1, b8), since(2, b8)},
+	68: {aString, aString, b32, nullableString, nullableString, b32, nullableList[string](aString), since(1, nullableString), nullableString,
+		nullableList[kmsg.ConsumerGroupHeartbeatRequestTopic](b128, list[int32](b32))},
+	69: {names, b8},
+	61: {list[kmsg.DescribeProducersRequestTopic](aString, list[int32](b32))},
+	64: {b32},
+	65: {list[string](aString)},
+	66: {list[string](aString), list[int64](b64), since(1, b64), since(2, nullableString)},
+	74: {since(1, list[int8](b8))},
 	75: {list[kmsg.DescribeTopicPartitionsRequestTopic](aString), b32, optional(aString, b32)},
+	80: {nullableString, b32, b32, b128, list[kmsg.AddRaftVoterRequestListener](aString, aString, b16), since(1, b8)},
+	81: {nullableString, b32, b128},
 }

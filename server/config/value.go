@@ -10,15 +10,16 @@ import (
 type rule uint8
 
 const (
-	anyValue  rule = iota
-	atLeast        // min
-	between        // min and max
-	gzipLevel      // 1 to 9, or -1
-	oneOf          // words
-	oneOfFold      // words, ignoring case
-	someWords      // a list: of words when there are any, never with an empty entry; empty only if allowed
-	notEmpty       // a string with something in it
-	throttled      // * or a list of partition:broker
+	anyValue    rule = iota
+	atLeast          // min
+	between          // min and max
+	gzipLevel        // 1 to 9, or -1
+	oneOf            // words
+	oneOfFold        // words, ignoring case
+	someWords        // a list: of words when there are any, never with an empty entry; empty only if allowed
+	notEmpty         // a string with something in it
+	throttled        // * or a list of partition:broker
+	offsetReset      // earliest, latest or by_duration:<ISO 8601 duration>
 )
 
 // check is a validator as plain data.
@@ -105,6 +106,11 @@ func (d *Def) Parse(value string) (string, error) {
 	case notEmpty:
 		if trimmed == "" {
 			return fail(trimmed, "String must be non-empty")
+		}
+	case offsetReset:
+		if !validOffsetReset(trimmed) {
+			return fail(trimmed, "Invalid value `"+trimmed+"` for configuration "+d.Name+
+				". The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'.")
 		}
 	}
 	return trimmed, nil
@@ -327,6 +333,8 @@ func (d *Def) Expects() string {
 		return "one of " + c.words
 	case notEmpty:
 		return "a value that is not empty"
+	case offsetReset:
+		return "earliest, latest or by_duration:PnDTnHnMn.nS"
 	}
 	return "a text"
 }

@@ -3,6 +3,7 @@ package conn
 import (
 	"log/slog"
 	"math"
+	"net/netip"
 	"time"
 
 	"github.com/gregor-broker/gregor/wire"
@@ -38,6 +39,9 @@ type Options struct {
 	// MaxConnectionsPerIP bounds the connections of one address; one more is closed at once (max.connections.per.ip). 0 is no
 	// bound.
 	MaxConnectionsPerIP int
+	// Refuse says, of each new connection's address, for how long it is kept without being served before it is closed; 0 serves
+	// it. It is called by the listeners and must not block; nil refuses nobody.
+	Refuse func(address netip.Addr) time.Duration
 	// IdleTimeout closes a connection without a request in flight; negative is never.
 	IdleTimeout time.Duration
 	// FrameTimeout closes a connection that has begun a frame and then falls behind 64 KiB/s for this long; negative is never.

@@ -81,6 +81,9 @@ func (c *connection) readAll() (err error) {
 		if err := c.awaitSpace(); err != nil {
 			return err
 		}
+		if err := c.awaitUnmuted(); err != nil {
+			return err
+		}
 		f, err := c.readFrame()
 		if err != nil {
 			return err
@@ -108,6 +111,28 @@ func (c *connection) awaitSpace() error {
 		return errStopped
 	}
 	return nil
+}
+
+// awaitUnmuted waits until a muted connection may be read again. Replies leave meanwhile.
+func (c *connection) awaitUnmuted() error {
+	for {
+		until, muted := c.facts.MutedUntil()
+		if !muted {
+			return nil
+		}
+		wait := until.Sub(c.s.opts.Clock.Now())
+		if wait <= 0 {
+			return nil
+		}
+		over := make(chan struct{})
+		cancel := c.s.opts.Clock.AfterFunc(wait, func() { close(over) })
+		select {
+		case <-over:
+		case <-c.stop:
+			cancel()
+			return errStopped
+		}
+	}
 }
 
 // readFrame returns the next whole frame: a piece of the connection's buffer where it fits, else a pooled buffer for which

@@ -32,6 +32,7 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	conns     map[*connection]struct{}
 	perIP     map[netip.Addr]int
+	refused   map[net.Conn]func() bool // to be closed soon, by what stops that
 	sweeping  bool
 	sweeps    int
 	isStopped bool
@@ -52,6 +53,7 @@ func NewServer(opts Options) *Server {
 		listeners: map[net.Listener]struct{}{},
 		conns:     map[*connection]struct{}{},
 		perIP:     map[netip.Addr]int{},
+		refused:   map[net.Conn]func() bool{},
 		stopping:  make(chan struct{}),
 		drained:   make(chan struct{}),
 	}
@@ -116,6 +118,11 @@ func (s *Server) stop() []*connection {
 	for l := range s.listeners {
 		_ = l.Close()
 	}
+	for nc, stop := range s.refused {
+		stop()
+		_ = nc.Close()
+	}
+	clear(s.refused)
 	all := make([]*connection, 0, len(s.conns))
 	for c := range s.conns {
 		all = append(all, c)
@@ -153,6 +160,12 @@ func (s *Server) removeListener(l net.Listener) {
 func (s *Server) admit(nc net.Conn, listener string) {
 	s.metrics.AcceptedConnections.Add(1)
 	ip := addressOf(nc)
+	if s.opts.Refuse != nil && ip.IsValid() {
+		if wait := s.opts.Refuse(ip); wait > 0 {
+			s.refuse(nc, ip, listener, wait)
+			return
+		}
+	}
 	s.mu.Lock()
 	for !s.isStopped && s.opts.MaxConnections > 0 && len(s.conns) >= s.opts.MaxConnections {
 		s.room.Wait()
@@ -178,6 +191,27 @@ func (s *Server) admit(nc net.Conn, listener string) {
 	active := s.metrics.ActiveConnections.Add(1)
 	s.log.Debug("connection opened", "connection", c.facts.ID, "address", c.facts.RemoteAddr, "listener", listener, "active", active)
 	go c.read()
+}
+
+// maxRefused bounds the connections that wait to be closed; further ones are closed at once.
+const maxRefused = 1024
+
+// refuse closes a connection after a while: a client that is told at once would come back at once.
+func (s *Server) refuse(nc net.Conn, ip netip.Addr, listener string, wait time.Duration) {
+	s.metrics.RefusedConnections.Add(1)
+	s.log.Debug("connection refused: too many new ones from one address", "address", ip, "listener", listener, "wait", wait)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isStopped || len(s.refused) >= maxRefused {
+		_ = nc.Close()
+		return
+	}
+	s.refused[nc] = s.opts.Clock.AfterFunc(wait, func() {
+		s.mu.Lock()
+		delete(s.refused, nc)
+		s.mu.Unlock()
+		_ = nc.Close()
+	})
 }
 
 // remove forgets a connection whose goroutines have ended.

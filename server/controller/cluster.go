@@ -37,14 +37,20 @@ type TopicPartitions struct {
 	Partitions []int32
 }
 
-// ElectionResult is the answer for one partition.
+// ElectionResult is the answer for one topic.
 type ElectionResult struct {
-	Topic     string
+	Topic      string
+	Partitions []ElectedPartition
+}
+
+// ElectedPartition is the answer for one partition.
+type ElectedPartition struct {
 	Partition int32
 	Err       *Error // nil: elected
 }
 
-// ElectLeaders elects leaders; nil topics are all, and then partitions that need none are left out of the answer.
+// ElectLeaders elects leaders; nil topics are all, and then partitions that need none are left out of the answer, while their
+// topics stay in it.
 func (k *Controller) ElectLeaders(electionType int8, topics []TopicPartitions) ([]ElectionResult, error) {
 	if electionType != ElectPreferred && electionType != ElectUnclean {
 		return nil, errorf(CodeInvalidRequest, "Unknown election type %d", electionType)
@@ -61,18 +67,22 @@ func (k *Controller) ElectLeaders(electionType int8, topics []TopicPartitions) (
 		}
 		if topics == nil {
 			for _, t := range im.Topics() {
+				r := ElectionResult{Topic: t.Name}
 				for _, p := range t.Partitions {
 					if e := elect(t.Name, p.ID); e == nil || e.Code != CodeElectionNotNeeded {
-						results = append(results, ElectionResult{t.Name, p.ID, e})
+						r.Partitions = append(r.Partitions, ElectedPartition{p.ID, e})
 					}
 				}
+				results = append(results, r)
 			}
 			return records, nil
 		}
 		for _, t := range topics {
+			r := ElectionResult{Topic: t.Topic}
 			for _, p := range t.Partitions {
-				results = append(results, ElectionResult{t.Topic, p, elect(t.Topic, p)})
+				r.Partitions = append(r.Partitions, ElectedPartition{p, elect(t.Topic, p)})
 			}
+			results = append(results, r)
 		}
 		return records, nil
 	})
@@ -118,6 +128,8 @@ type Reassignment struct {
 	Topic     string
 	Partition int32
 	Replicas  []int32 // nil: cancel
+	// SameFactor refuses a change of the number of replicas (KIP-860).
+	SameFactor bool
 }
 
 // AlterPartitionReassignments answers reassignments for a cluster of one node: to the replicas a partition already has there is
@@ -141,9 +153,15 @@ func (k *Controller) reassign(im *meta.Image, r *Reassignment) *Error {
 		return errorf(CodeUnknownTopicOrPartition, "Unable to find partition %s:%d.", r.Topic, r.Partition)
 	}
 	if r.Replicas == nil {
-		return &Error{CodeNoReassignmentInProgress, messageNoReassignment}
+		return &Error{Code: CodeNoReassignmentInProgress}
 	}
-	return k.checkAssignment(im, r.Replicas, -1)
+	if e := k.checkAssignment(im, r.Replicas, -1); e != nil {
+		return e
+	}
+	if have := len(p.Replicas); r.SameFactor && have != len(r.Replicas) {
+		return errorf(CodeInvalidReplicationFactor, "The replication factor is changed from %d to %d", have, len(r.Replicas))
+	}
+	return nil
 }
 
 // Types of feature updates (FeatureUpdate.UpgradeType).
@@ -199,6 +217,9 @@ func (k *Controller) updateFeature(im *meta.Image, u *FeatureUpdate, all []Featu
 		return nil, invalid("Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.")
 	case u.Level > current && u.UpgradeType != Upgrade:
 		return nil, invalid("Can't downgrade to a newer version.")
+	}
+	if !slices.ContainsFunc(meta.Features(), func(f meta.Feature) bool { return f.Name == u.Name }) {
+		return nil, invalid("Feature " + u.Name + " not found.")
 	}
 	switch u.Name {
 	case meta.MetadataVersionFeature:

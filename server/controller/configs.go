@@ -55,7 +55,7 @@ func (k *Controller) IncrementalAlterConfigs(changes []ConfigChange, validateOnl
 	return k.alterConfigs(len(changes), validateOnly,
 		func(i int) meta.ConfigResource { return changes[i].Resource },
 		func(im *meta.Image, i int) ([]meta.Record, *Error) {
-			if e := checkOps(changes[i].Ops); e != nil {
+			if e := CheckConfigOps(changes[i].Ops); e != nil {
 				return nil, e
 			}
 			return k.alterResource(im, changes[i].Resource, changes[i].Ops, false)
@@ -71,7 +71,7 @@ func (k *Controller) AlterConfigs(changes []ConfigReplacement, validateOnly bool
 			for _, c := range changes[i].Configs {
 				ops = append(ops, ConfigOp{Name: c.Name, Op: OpSet, Value: c.Value})
 			}
-			if e := checkOps(ops); e != nil {
+			if e := CheckConfigOps(ops); e != nil {
 				return nil, e
 			}
 			return k.replaceResource(im, changes[i].Resource, ops)
@@ -109,8 +109,8 @@ func (k *Controller) alterConfigs(n int, validateOnly bool, resource func(i int)
 	return results, nil
 }
 
-// checkOps makes the checks that brokers make before they forward a request (ConfigAdminManager.preprocess).
-func checkOps(ops []ConfigOp) *Error {
+// CheckConfigOps makes the checks that brokers make before they look at a resource (ConfigAdminManager.preprocess).
+func CheckConfigOps(ops []ConfigOp) *Error {
 	seen := map[string]bool{}
 	var null []string
 	for _, op := range ops {

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"strings"
 	"testing"
 
@@ -153,17 +155,17 @@ func TestElectLeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := c.ElectLeaders(ElectUnclean, []TopicPartitions{{"t", []int32{0, 1, 2}}, {"none", []int32{0}}})
-	if err != nil || len(r) != 4 {
+	if err != nil || len(r) != 2 || len(r[0].Partitions) != 3 || len(r[1].Partitions) != 1 {
 		t.Fatalf("%v, %v", r, err)
 	}
-	same(t, "healthy", r[0].Err, 84, "Leader election not needed for topic partition.")
-	same(t, "without leader", r[1].Err, 0, "")
-	same(t, "no partition", r[2].Err, 3, "No such partition as t-2")
-	same(t, "no topic", r[3].Err, 3, "No such topic as none")
+	same(t, "healthy", r[0].Partitions[0].Err, 84, "Leader election not needed for topic partition.")
+	same(t, "without leader", r[0].Partitions[1].Err, 0, "")
+	same(t, "no partition", r[0].Partitions[2].Err, 3, "No such partition as t-2")
+	same(t, "no topic", r[1].Partitions[0].Err, 3, "No such topic as none")
 	if p := c.Image().Topic("t").Partition(1); p.Leader != 1 || len(p.ELR)+len(p.LastKnownELR) > 0 || p.LeaderEpoch != 2 {
 		t.Errorf("%+v", p)
 	}
-	if r, err = c.ElectLeaders(ElectPreferred, nil); err != nil || len(r) != 0 {
+	if r, err = c.ElectLeaders(ElectPreferred, nil); err != nil || len(r) != 1 || len(r[0].Partitions) != 0 {
 		t.Errorf("all of them: %v, %v", r, err)
 	}
 	_, err = c.ElectLeaders(4, nil)
@@ -178,11 +180,12 @@ func TestReassignments(t *testing.T) {
 		code    int16
 		message string
 	}{
-		{Reassignment{"t", 0, []int32{1}}, 0, ""},
-		{Reassignment{"t", 0, nil}, 85, "No partition reassignment is in progress."},
-		{Reassignment{"t", 0, []int32{1, 2}}, 39, "The manual partition assignment includes broker 2, but no such broker is registered."},
-		{Reassignment{"t", 7, nil}, 3, "Unable to find partition t:7."},
-		{Reassignment{"none", 0, nil}, 3, "Unable to find a topic named none."},
+		{Reassignment{"t", 0, []int32{1}, false}, 0, ""},
+		{Reassignment{"t", 0, []int32{1}, true}, 0, ""},
+		{Reassignment{"t", 0, nil, false}, 85, ""},
+		{Reassignment{"t", 0, []int32{1, 2}, true}, 39, "The manual partition assignment includes broker 2, but no such broker is registered."},
+		{Reassignment{"t", 7, nil, false}, 3, "Unable to find partition t:7."},
+		{Reassignment{"none", 0, nil, false}, 3, "Unable to find a topic named none."},
 	} {
 		same(t, string(rune('0'+i)), c.AlterPartitionReassignments([]Reassignment{want.r})[0], want.code, want.message)
 	}
@@ -199,6 +202,7 @@ func TestUpdateFeatures(t *testing.T) {
 		{FeatureUpdate{"share.version", -1, Upgrade}, 95, "Invalid update version -1 for feature share.version. A feature version cannot be less than 0."},
 		{FeatureUpdate{"share.version", 2, Upgrade}, 95, "Invalid update version 2 for feature share.version. Local controller 1 only supports versions 0-1"},
 		{FeatureUpdate{"teleport", 2, Upgrade}, 95, "Invalid update version 2 for feature teleport. Local controller 1 does not support this feature."},
+		{FeatureUpdate{"teleport", 0, Upgrade}, 95, "Invalid update version 0 for feature teleport. Feature teleport not found."},
 		{FeatureUpdate{"group.version", 0, Upgrade}, 95, "Invalid update version 0 for feature group.version. Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade."},
 		{FeatureUpdate{"share.version", 1, SafeDowngrade}, 95, "Invalid update version 1 for feature share.version. Can't downgrade to a newer version."},
 		{FeatureUpdate{"eligible.leader.replicas.version", 1, Upgrade}, 95, "Invalid update version 1 for feature eligible.leader.replicas.version. eligible.leader.replicas.version could not be set to 1 because it depends on metadata.version level 23"},
@@ -253,19 +257,19 @@ func TestAlterClientQuotas(t *testing.T) {
 		{nil, set("producer_byte_rate", 1), 42, "Invalid empty client quota entity"},
 		{[]meta.QuotaEntity{{Type: "planet"}}, set("producer_byte_rate", 1), 42, "Unhandled client quota entity type: planet"},
 		{[]meta.QuotaEntity{{Type: "user", Name: ptr("")}}, set("producer_byte_rate", 1), 42, "Empty user not supported"},
-		{[]meta.QuotaEntity{{Type: "user"}, {Type: "user"}}, set("producer_byte_rate", 1), 42, "Invalid client quota entity, duplicate entity entry user"},
+		{[]meta.QuotaEntity{{Type: "user", Name: ptr("")}, {Type: "user", Name: ptr("last")}}, set("producer_byte_rate", 1), 0, ""},
 		{user, set("nonsense", 1), 42, "Invalid configuration key nonsense"},
 		{user, set("producer_byte_rate", 0), 42, "Quota producer_byte_rate must be greater than 0"},
 		{user, set("producer_byte_rate", 1.5), 42, "producer_byte_rate cannot be a fractional value."},
 		{user, set("consumer_byte_rate", 1e30), 42, "Proposed value for consumer_byte_rate is too large for a LONG."},
 		{[]meta.QuotaEntity{{Type: "ip"}}, set("connection_creation_rate", 1e10), 42, "Proposed value for connection_creation_rate is too large for an INT."},
-		{user, append(set("producer_byte_rate", 1), set("producer_byte_rate", 2)...), 42, "Duplicate quota key producer_byte_rate not updating quota for this entity ClientQuotaEntity(entries={user=u})"},
+		{user, append(set("producer_byte_rate", 1), set("producer_byte_rate", 2)...), 42, "Ignoring duplicate entity ClientQuotaEntity(entries={user=u})"},
 	} {
 		r, err := c.AlterClientQuotas([]QuotaAlteration{{test.entity, test.ops}}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		same(t, string(rune('a'+i)), r[0], test.code, test.message)
+		same(t, string(rune('a'+i)), r[0].Err, test.code, test.message)
 	}
 	if q := c.Image().ClientQuota(user...); q == nil || q.Values["producer_byte_rate"] != 1024 {
 		t.Errorf("%+v", q)
@@ -275,11 +279,76 @@ func TestAlterClientQuotas(t *testing.T) {
 	if err != nil || c.Image() != before {
 		t.Fatal(err)
 	}
-	same(t, "entity named twice", r[1], 42, "Ignoring duplicate entity ClientQuotaEntity(entries={user=u})")
+	if len(r) != 1 {
+		t.Fatalf("an entity named twice has %d answers", len(r))
+	}
+	same(t, "entity named twice", r[0].Err, 42, "Ignoring duplicate entity ClientQuotaEntity(entries={user=u})")
 	if _, err := c.AlterClientQuotas([]QuotaAlteration{{user, []QuotaOp{{Key: "producer_byte_rate", Remove: true}, {Key: "consumer_byte_rate", Remove: true}}}}, false); err != nil {
 		t.Fatal(err)
 	}
 	if q := c.Image().ClientQuota(user...); q != nil {
 		t.Errorf("removed, but %+v", q)
+	}
+}
+
+func TestScramCredentials(t *testing.T) {
+	c := start(t)
+	alter := func(deletions []ScramDeletion, upsertions ...ScramUpsertion) []ScramResult {
+		t.Helper()
+		r, err := c.AlterScramCredentials(deletions, upsertions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	// The example of RFC 5802, section 5: user "user", password "pencil", SHA-1 there; the keys here are SHA-256 of RFC 7677.
+	salted, _ := hex.DecodeString("c4a49510323ab4f952cac1fa99441939e78ea74d6be81ddf7096e87513dc615d")
+	pencil := ScramUpsertion{User: "user", Mechanism: meta.ScramSHA256, Iterations: 4096, Salt: []byte("salt"), SaltedPassword: salted}
+	same(t, "upsert", alter(nil, pencil)[0].Err, 0, "")
+	got := c.Image().ScramCredential(meta.ScramSHA256, "user")
+	if got == nil || base64.StdEncoding.EncodeToString(got.StoredKey) != "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=" ||
+		base64.StdEncoding.EncodeToString(got.ServerKey) != "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=" || got.Iterations != 4096 {
+		t.Errorf("%+v", got)
+	}
+	for _, test := range []struct {
+		u       ScramUpsertion
+		code    int16
+		message string
+	}{
+		{ScramUpsertion{User: "user", Mechanism: 1, Iterations: 4095}, 93, "Too few iterations"},
+		{ScramUpsertion{User: "user", Mechanism: 1, Iterations: 16385}, 93, "Too many iterations"},
+		{ScramUpsertion{User: "user", Mechanism: 3, Iterations: 8192}, 33, "Unknown SCRAM mechanism"},
+		{ScramUpsertion{User: "", Mechanism: 1, Iterations: 8192}, 93, "Username must not be empty"},
+	} {
+		before := c.Image()
+		same(t, test.message, alter(nil, test.u)[0].Err, test.code, test.message)
+		if c.Image() != before {
+			t.Errorf("%s: something changed", test.message)
+		}
+	}
+	same(t, "unknown", alter([]ScramDeletion{{"nobody", 1}})[0].Err, 91, "Attempt to delete a user credential that does not exist")
+	r := alter([]ScramDeletion{{"user", 1}}, pencil, ScramUpsertion{User: "b", Mechanism: meta.ScramSHA512, Iterations: 8192})
+	if len(r) != 2 || r[0].User != "b" || r[1].User != "user" {
+		t.Fatalf("%+v", r)
+	}
+	same(t, "named twice", r[1].Err, 92, "A user credential cannot be altered twice in the same request")
+	same(t, "the other", r[0].Err, 0, "")
+	same(t, "delete", alter([]ScramDeletion{{"user", 1}})[0].Err, 0, "")
+	if n := len(c.Image().ScramCredentials()); n != 1 {
+		t.Errorf("%d credentials are left", n)
+	}
+}
+
+func TestUnregisterBroker(t *testing.T) {
+	c := start(t)
+	if err := c.Change(func(*meta.Image) ([]meta.Record, error) {
+		return []meta.Record{&meta.RegisterBrokerRecord{BrokerID: 7, BrokerEpoch: 99, Fenced: true}}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "gone", asError(c.UnregisterBroker(8), 0), 102, "Broker ID 8 is not currently registered")
+	same(t, "itself", asError(c.UnregisterBroker(1), 0), 42, "Broker 1 is the only broker of this cluster and it is running; it cannot be unregistered.")
+	if err := c.UnregisterBroker(7); err != nil || c.Image().Brokers[7] != nil || c.Image().Brokers[1] == nil {
+		t.Errorf("%v, %v", err, c.Image().Brokers)
 	}
 }

@@ -28,13 +28,18 @@ type DeletedTopic struct {
 // DeleteTopics deletes topics and answers each, duplicates once, in the order of the request. An error, an *Error, is about the
 // whole request: TOPIC_DELETION_DISABLED without delete.topic.enable.
 func (k *Controller) DeleteTopics(refs []TopicRef) ([]DeletedTopic, error) {
+	return k.DeleteTopicsWithin(nil, refs)
+}
+
+// DeleteTopicsWithin is DeleteTopics under a quota.
+func (k *Controller) DeleteTopicsWithin(quota Quota, refs []TopicRef) ([]DeletedTopic, error) {
 	if !k.c.DeleteTopicEnable {
 		return nil, &Error{CodeTopicDeletionDisabled, messageDeletionDisabled}
 	}
 	var results []DeletedTopic
 	err := k.Change(func(im *meta.Image) ([]meta.Record, error) {
 		var records []meta.Record
-		results, records = deleteTopics(im, refs)
+		results, records = deleteTopics(im, quota, refs)
 		return records, nil
 	})
 	if err != nil {
@@ -43,7 +48,7 @@ func (k *Controller) DeleteTopics(refs []TopicRef) ([]DeletedTopic, error) {
 	return results, nil
 }
 
-func deleteTopics(im *meta.Image, refs []TopicRef) (results []DeletedTopic, records []meta.Record) {
+func deleteTopics(im *meta.Image, quota Quota, refs []TopicRef) (results []DeletedTopic, records []meta.Record) {
 	names, ids, topics := map[string]int{}, map[meta.UUID]int{}, map[meta.UUID]int{}
 	for _, ref := range refs {
 		var topic *meta.Topic
@@ -106,6 +111,10 @@ func deleteTopics(im *meta.Image, refs []TopicRef) (results []DeletedTopic, reco
 			continue
 		}
 		if topics[topic.ID] < 0 {
+			continue
+		}
+		if e := beyond(quota, len(topic.Partitions)); e != nil {
+			results = append(results, DeletedTopic{&topic.Name, topic.ID, e})
 			continue
 		}
 		results = append(results, DeletedTopic{Name: &topic.Name, ID: topic.ID})

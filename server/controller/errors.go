@@ -10,6 +10,8 @@ const (
 	CodeUnknownServerError         int16 = -1
 	CodeUnknownTopicOrPartition    int16 = 3
 	CodeInvalidTopic               int16 = 17
+	CodeUnsupportedSaslMechanism   int16 = 33
+	CodeUnsupportedVersion         int16 = 35
 	CodeTopicAlreadyExists         int16 = 36
 	CodeInvalidPartitions          int16 = 37
 	CodeInvalidReplicationFactor   int16 = 38
@@ -23,6 +25,10 @@ const (
 	CodeEligibleLeadersUnavailable int16 = 83
 	CodeElectionNotNeeded          int16 = 84
 	CodeNoReassignmentInProgress   int16 = 85
+	CodeThrottlingQuotaExceeded    int16 = 89
+	CodeResourceNotFound           int16 = 91
+	CodeDuplicateResource          int16 = 92
+	CodeUnacceptableCredential     int16 = 93
 	CodeInvalidUpdateVersion       int16 = 95
 	CodeUnknownTopicID             int16 = 100
 	CodeBrokerIDNotRegistered      int16 = 102
@@ -49,7 +55,6 @@ const (
 	messageElectionNotNeeded       = "Leader election not needed for topic partition."
 	messageNoPreferredLeader       = "The preferred leader was not available."
 	messageNoEligibleLeader        = "Eligible topic partition leaders are not available."
-	messageNoReassignment          = "No partition reassignment is in progress."
 	messageDeletionDisabled        = "Topic deletion is disabled."
 	messageStorage                 = "Disk error when trying to access log file on the disk."
 )

@@ -38,22 +38,30 @@ var (
 	}
 )
 
-// AlterClientQuotas changes client quotas and answers each entity in the order of the request: nil is done. With validateOnly it
-// changes nothing.
-func (k *Controller) AlterClientQuotas(list []QuotaAlteration, validateOnly bool) ([]*Error, error) {
-	var answers []*Error
+// QuotaResult is the answer for one entity, whose parts are sorted by type.
+type QuotaResult struct {
+	Entity []meta.QuotaEntity
+	Err    *Error // nil: done
+}
+
+// AlterClientQuotas changes client quotas and answers each entity once, in the order of the request. Of a part that an entity has
+// twice the last one counts. With validateOnly it changes nothing.
+func (k *Controller) AlterClientQuotas(list []QuotaAlteration, validateOnly bool) ([]QuotaResult, error) {
+	var results []QuotaResult
 	err := k.Change(func(im *meta.Image) (records []meta.Record, err error) {
-		answers = make([]*Error, len(list))
-		seen := map[string]bool{}
+		results = nil
+		at := map[string]int{}
 		for i := range list {
-			name := entityName(list[i].Entity)
-			if seen[name] {
-				answers[i] = &Error{CodeInvalidRequest, "Ignoring duplicate entity " + name}
+			a := QuotaAlteration{meta.SortedEntity(list[i].Entity), list[i].Ops}
+			name := entityName(a.Entity)
+			if j, ok := at[name]; ok {
+				// What was decided for the first one stays, as in Kafka.
+				results[j].Err = &Error{CodeInvalidRequest, "Ignoring duplicate entity " + name}
 				continue
 			}
-			seen[name] = true
-			var made []meta.Record
-			made, answers[i] = alterQuotas(im, &list[i])
+			at[name] = len(results)
+			made, e := alterQuotas(im, &a)
+			results = append(results, QuotaResult{a.Entity, e})
 			records = append(records, made...)
 		}
 		if validateOnly {
@@ -64,7 +72,7 @@ func (k *Controller) AlterClientQuotas(list []QuotaAlteration, validateOnly bool
 	if err != nil {
 		return nil, err
 	}
-	return answers, nil
+	return results, nil
 }
 
 // entityName tells entities apart, in the words of ClientQuotaEntity.toString.
@@ -84,21 +92,23 @@ func entityName(entity []meta.QuotaEntity) string {
 }
 
 func alterQuotas(im *meta.Image, a *QuotaAlteration) ([]meta.Record, *Error) {
+	seen := map[string]bool{}
+	for _, op := range a.Ops {
+		if seen[op.Key] {
+			return nil, &Error{CodeInvalidRequest, "Ignoring duplicate entity " + entityName(a.Entity)}
+		}
+		seen[op.Key] = true
+	}
 	keys, e := quotaKeys(a.Entity)
 	if e != nil {
 		return nil, e
 	}
-	seen := map[string]bool{}
 	var values map[string]float64
 	if q := im.ClientQuota(a.Entity...); q != nil {
 		values = q.Values
 	}
 	var records []meta.Record
 	for _, op := range a.Ops {
-		if seen[op.Key] {
-			return nil, &Error{CodeInvalidRequest, "Duplicate quota key " + op.Key + " not updating quota for this entity " + entityName(a.Entity)}
-		}
-		seen[op.Key] = true
 		current, had := values[op.Key]
 		if op.Remove {
 			if had {
@@ -123,9 +133,6 @@ func quotaKeys(entity []meta.QuotaEntity) (map[string]quotaKind, *Error) {
 	}
 	names := map[string]*string{}
 	for _, e := range entity {
-		if _, ok := names[e.Type]; ok {
-			return nil, &Error{CodeInvalidRequest, "Invalid client quota entity, duplicate entity entry " + e.Type}
-		}
 		if e.Type != "user" && e.Type != "client-id" && e.Type != "ip" {
 			return nil, &Error{CodeInvalidRequest, "Unhandled client quota entity type: " + e.Type}
 		}

@@ -46,14 +46,33 @@ type CreatedTopic struct {
 	Configs           []EffectiveConfig
 }
 
+// Quota says whether partitions may be created or deleted, counting them (controller_mutation_rate, KIP-599). It is asked on the
+// controller's goroutine for what is otherwise in order, also when it is only to be validated.
+type Quota interface {
+	Allow(partitions int) bool
+}
+
+// beyond is THROTTLING_QUOTA_EXCEEDED for partitions that a quota does not allow; a nil quota allows everything.
+func beyond(q Quota, partitions int) *Error {
+	if q == nil || q.Allow(partitions) {
+		return nil
+	}
+	return &Error{Code: CodeThrottlingQuotaExceeded}
+}
+
 // CreateTopics creates topics, or with validateOnly says whether it could, and answers each, duplicates once. Topics that can be
 // created are, together, although others of the request cannot. An error, an *Error, is about the whole request.
 func (k *Controller) CreateTopics(topics []NewTopic, validateOnly bool) ([]CreatedTopic, error) {
+	return k.CreateTopicsWithin(nil, topics, validateOnly)
+}
+
+// CreateTopicsWithin is CreateTopics under a quota.
+func (k *Controller) CreateTopicsWithin(quota Quota, topics []NewTopic, validateOnly bool) ([]CreatedTopic, error) {
 	var results []CreatedTopic
 	err := k.Change(func(im *meta.Image) ([]meta.Record, error) {
 		var records []meta.Record
 		var err error
-		results, records, err = k.createTopics(im, topics)
+		results, records, err = k.createTopics(im, quota, topics)
 		if validateOnly {
 			records = nil
 		}
@@ -65,7 +84,7 @@ func (k *Controller) CreateTopics(topics []NewTopic, validateOnly bool) ([]Creat
 	return results, nil
 }
 
-func (k *Controller) createTopics(im *meta.Image, topics []NewTopic) (results []CreatedTopic, records []meta.Record, err error) {
+func (k *Controller) createTopics(im *meta.Image, quota Quota, topics []NewTopic) (results []CreatedTopic, records []meta.Record, err error) {
 	count := map[string]int{}
 	total := int64(0)
 	for i := range topics {
@@ -96,14 +115,14 @@ func (k *Controller) createTopics(im *meta.Image, topics []NewTopic) (results []
 			results = append(results, CreatedTopic{Name: t.Name, Err: &Error{CodeInvalidRequest, "Duplicate topic name."}})
 			continue
 		}
-		result, made := k.createTopic(im, place, t)
+		result, made := k.createTopic(im, quota, place, t)
 		results = append(results, result)
 		records = append(records, made...)
 	}
 	return results, records, nil
 }
 
-func (k *Controller) createTopic(im *meta.Image, place *quorum.Placement, t *NewTopic) (CreatedTopic, []meta.Record) {
+func (k *Controller) createTopic(im *meta.Image, quota Quota, place *quorum.Placement, t *NewTopic) (CreatedTopic, []meta.Record) {
 	fail := func(e *Error) (CreatedTopic, []meta.Record) { return CreatedTopic{Name: t.Name, Err: e}, nil }
 	if t.Name == "__cluster_metadata" {
 		return fail(&Error{CodeInvalidRequest, "Creation of internal topic __cluster_metadata is prohibited."})
@@ -123,6 +142,9 @@ func (k *Controller) createTopic(im *meta.Image, place *quorum.Placement, t *New
 	}
 	replicas, e := k.newTopicReplicas(im, t)
 	if e != nil {
+		return fail(e)
+	}
+	if e := beyond(quota, len(replicas)); e != nil {
 		return fail(e)
 	}
 	id := t.ID
@@ -316,6 +338,11 @@ type PartitionsResult struct {
 
 // CreatePartitions adds partitions to topics, or with validateOnly says whether it could, and answers each, duplicates once.
 func (k *Controller) CreatePartitions(topics []NewPartitions, validateOnly bool) ([]PartitionsResult, error) {
+	return k.CreatePartitionsWithin(nil, topics, validateOnly)
+}
+
+// CreatePartitionsWithin is CreatePartitions under a quota.
+func (k *Controller) CreatePartitionsWithin(quota Quota, topics []NewPartitions, validateOnly bool) ([]PartitionsResult, error) {
 	var results []PartitionsResult
 	err := k.Change(func(im *meta.Image) (records []meta.Record, err error) {
 		results = nil
@@ -331,7 +358,7 @@ func (k *Controller) CreatePartitions(topics []NewPartitions, validateOnly bool)
 				count[t.Topic] = -1
 				results = append(results, PartitionsResult{t.Topic, &Error{CodeInvalidRequest, "Duplicate topic name."}})
 			default:
-				made, e := k.createPartitions(im, place, &t, MaxPartitionsPerRequest-len(records))
+				made, e := k.createPartitions(im, quota, place, &t, MaxPartitionsPerRequest-len(records))
 				results = append(results, PartitionsResult{t.Topic, e})
 				records = append(records, made...)
 			}
@@ -347,7 +374,7 @@ func (k *Controller) CreatePartitions(topics []NewPartitions, validateOnly bool)
 	return results, nil
 }
 
-func (k *Controller) createPartitions(im *meta.Image, place *quorum.Placement, t *NewPartitions, room int) ([]meta.Record, *Error) {
+func (k *Controller) createPartitions(im *meta.Image, quota Quota, place *quorum.Placement, t *NewPartitions, room int) ([]meta.Record, *Error) {
 	topic := im.Topic(t.Topic)
 	if topic == nil {
 		return nil, &Error{Code: CodeUnknownTopicOrPartition}
@@ -365,6 +392,9 @@ func (k *Controller) createPartitions(im *meta.Image, place *quorum.Placement, t
 	}
 	if additional > room {
 		return nil, &Error{CodePolicyViolation, "Excessively large number of partitions per request."}
+	}
+	if e := beyond(quota, additional); e != nil {
+		return nil, e
 	}
 	if have == 0 {
 		return nil, errorf(CodeUnknownServerError, "Invalid state: topic %s appears to have no partitions.", t.Topic)

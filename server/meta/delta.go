@@ -227,7 +227,7 @@ func (d *Delta) applyConfig(r *ConfigRecord) {
 }
 
 func (d *Delta) applyClientQuota(r *ClientQuotaRecord) {
-	entity := sortedEntity(r.Entity)
+	entity := SortedEntity(r.Entity)
 	key := quotaKey(entity)
 	q, ok := d.im.quotas.get(key)
 	if r.Remove {

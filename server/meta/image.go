@@ -188,8 +188,13 @@ func (im *Image) ConfigResources() []ConfigResource {
 
 // ClientQuota returns the quotas of exactly that entity, whatever the order of its parts, or nil.
 func (im *Image) ClientQuota(entity ...QuotaEntity) *ClientQuota {
-	q, _ := im.quotas.get(quotaKey(sortedEntity(entity)))
+	q, _ := im.quotas.get(quotaKey(SortedEntity(entity)))
 	return q
+}
+
+// SameClientQuotas reports that the client quotas of an earlier image are the same; false means that they may differ.
+func (im *Image) SameClientQuotas(earlier *Image) bool {
+	return im.quotas.shards == earlier.quotas.shards
 }
 
 // ClientQuotas returns every client quota in a fixed order.
@@ -292,8 +297,8 @@ func sortedValues[K comparable, V any](t *table[K, V], compare func(a, b K) int)
 	return values
 }
 
-// sortedEntity returns the parts by type, a type named twice only with its last name (ClientQuotaEntity is a map in Kafka).
-func sortedEntity(entity []QuotaEntity) []QuotaEntity {
+// SortedEntity returns the parts by type, a type named twice only with its last name (ClientQuotaEntity is a map in Kafka).
+func SortedEntity(entity []QuotaEntity) []QuotaEntity {
 	parts := make(map[string]*string, len(entity))
 	for _, e := range entity {
 		parts[e.Type] = e.Name

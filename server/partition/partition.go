@@ -36,6 +36,8 @@ type Config struct {
 	RequireKeys          bool
 	TimestampBeforeMaxMs int64
 	TimestampAfterMaxMs  int64
+	// VerifyTransactions is transaction.partition.verification.enable.
+	VerifyTransactions bool
 	// Compression is compression.type: nil for producer, else the codec that
 	// batches are stored with, at Level.
 	Compression *codec.Type
@@ -99,6 +101,13 @@ func (p *Partition) CheckEpoch(epoch int32) error {
 // when it is durable on the in-sync set, which on one node is this disk.
 // Errors: ErrNotLeader, ErrInvalidBatch, and those of engine.Log.Append.
 func (p *Partition) Append(records []byte, w engine.Waiter) (engine.Appended, error) {
+	return p.AppendVerified(records, 0, w)
+}
+
+// AppendVerified is Append for a producer with a transaction: guard proves that
+// the coordinator knows of it. A batch that would open a transaction without
+// proof is a producer.ErrTransactionState, if the configuration asks for one.
+func (p *Partition) AppendVerified(records []byte, guard engine.Guard, w engine.Waiter) (engine.Appended, error) {
 	log, err := p.Log()
 	if err != nil {
 		return engine.Appended{}, err
@@ -142,6 +151,7 @@ func (p *Partition) Append(records []byte, w engine.Waiter) (engine.Appended, er
 	}
 	return log.Append(records, engine.AppendOptions{
 		LeaderEpoch: p.epoch.Load(), LogAppendTime: c.LogAppendTime, Origin: producer.Client, Rules: &rules, Checked: true,
+		Verified: c.VerifyTransactions, Guard: guard,
 	}, w)
 }
 

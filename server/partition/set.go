@@ -167,7 +167,7 @@ func (s *Set) directory(p *meta.Partition) string {
 
 // open does the jobs, a few at a time: opening is mostly waiting for the disk.
 func (s *Set) open(jobs []work) {
-	workers := min(len(jobs), 2*runtime.GOMAXPROCS(0))
+	workers := min(len(jobs), 16)
 	if workers <= 1 {
 		for i := range jobs {
 			jobs[i].out = s.openOne(&jobs[i])

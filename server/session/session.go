@@ -235,6 +235,15 @@ func (f *Fetch) Finish(told []Told) int32 {
 	return f.cache.add(s, f.nowMs)
 }
 
+// Held gives the session id for a response that tells nothing, because the
+// client must pause first: the session's, as it was, and never a new one.
+func (f *Fetch) Held() int32 {
+	if f.session == nil {
+		return 0
+	}
+	return f.session.id
+}
+
 func (f *Fetch) rotate(told []Told) {
 	s := f.session
 	s.mu.Lock()

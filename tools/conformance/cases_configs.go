@@ -212,6 +212,18 @@ func incrementalAlterConfigs(b *broker) {
 		incremental("another broker", false, brokerResource, "2", set("log.retention.ms", "1"))
 		incremental("no broker", false, brokerResource, "x", set("log.retention.ms", "1"))
 		incremental("negative broker", false, brokerResource, "-1", set("log.retention.ms", "1"))
+		for _, o := range []op{set("root", "INFO"), set("root", "TRACE"), set("root", "FATAL"), set("root", "info"), set("root", "OFF"), set("root", "ALL"),
+			set("root", ""), set("root", "x"), set("", "INFO"), unset("root"), unset("no.such"), add("root", "INFO"), subtract("root", "INFO"),
+			{"root", 4, ptr("INFO")}, {"root", 0, nil}} {
+			value := "<null>"
+			if o.value != nil {
+				value = *o.value
+			}
+			incremental(fmt.Sprintf("logger %q operation %d %s", o.name, o.op, value), true, loggerResource, "1", o)
+		}
+		incremental("one logger twice", true, loggerResource, "1", set("root", "INFO"), set("root", "INFO"))
+		incremental("one good logger, one bad", true, loggerResource, "1", set("root", "INFO"), set("no.such", "INFO"))
+		incremental("bad node's logger", true, loggerResource, "x", set("root", "INFO"))
 		incremental("unknown logger", true, loggerResource, "1", set("no.such", "INFO"))
 		incremental("another broker's logger", true, loggerResource, "2", set("kafka", "INFO"))
 		incremental("no broker's logger", true, loggerResource, "", set("kafka", "INFO"))

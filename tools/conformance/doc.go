@@ -4,7 +4,8 @@
 //	go run ./tools/conformance -a KAFKA:PORT -b GREGOR:PORT [-run REGEXP] [-texts]
 //
 // Both brokers should be fresh and configured alike, the first one an Apache
-// Kafka. What must differ - cluster and topic ids, ports, paths, times, session
+// Kafka; both with group.initial.rebalance.delay.ms=0, since nobody waits for
+// an answer as long as its default is. What must differ - cluster and topic ids, ports, paths, times, session
 // and producer ids - is replaced by names before comparing. Texts of errors are
 // compared with -texts only. It exits with 1 when anything differs.
 //

@@ -41,6 +41,7 @@ type broker struct {
 	prefix   string // of topic names
 	answers  []answer
 	ids      map[[16]byte]string // topic ids by the topic's name
+	members  map[string]int      // ids of group members, numbered
 	fatal    error
 	barriers int // topics made by settleConfigs
 	// unnumbered says that one broker may have taken batches that the other
@@ -49,7 +50,7 @@ type broker struct {
 }
 
 func newBroker(addr, prefix string) *broker {
-	return &broker{client: newClient(addr), prefix: prefix, ids: map[[16]byte]string{}}
+	return &broker{client: newClient(addr), prefix: prefix, ids: map[[16]byte]string{}, members: map[string]int{}}
 }
 
 // do sends a request and records the answer under a label. It returns nil when
@@ -107,6 +108,24 @@ func (b *broker) ask(r kmsg.Request) kmsg.Response {
 		return nil
 	}
 	return resp
+}
+
+// made are the ids that brokers give to members: a prefix and a random UUID, or
+// that alone.
+var made = regexp.MustCompile(`^(.*-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$|^[A-Za-z0-9_-]{22}$`)
+
+// memberName names the ids that the broker made, by the order in which it did.
+func (b *broker) memberName(id string) string {
+	m := made.FindStringSubmatch(id)
+	if m == nil {
+		return id
+	}
+	n, ok := b.members[id]
+	if !ok {
+		n = len(b.members) + 1
+		b.members[id] = n
+	}
+	return fmt.Sprintf("%smember %d", m[1], n)
 }
 
 // flattener turns a response into lines, without what has to differ.
@@ -208,7 +227,10 @@ func (f *flattener) key(v reflect.Value, i int) string {
 	if v.Kind() != reflect.Struct {
 		return fmt.Sprint(i)
 	}
-	for _, name := range []string{"ApiKey", "Topic", "TopicID", "Partition", "ResourceName", "Name", "NodeID", "Key"} {
+	if entity := v.FieldByName("Entity"); entity.IsValid() {
+		return f.entity(entity)
+	}
+	for _, name := range []string{"ApiKey", "Topic", "TopicID", "Partition", "ResourceName", "EntityType", "Name", "NodeID", "Key", "User", "Type", "Group"} {
 		field := v.FieldByName(name)
 		if !field.IsValid() {
 			continue
@@ -224,11 +246,25 @@ func (f *flattener) key(v reflect.Value, i int) string {
 			reflect.Copy(reflect.ValueOf(&id).Elem(), field)
 			return f.id(id)
 		}
-		if s := fmt.Sprint(field.Interface()); s != "" {
+		if s := fmt.Sprint(field.Interface()); s != "" || name == "Group" {
 			return f.b.short(s)
 		}
 	}
 	return fmt.Sprint(i)
+}
+
+// entity writes the parts of a quota's entity, whose order says nothing.
+func (f *flattener) entity(v reflect.Value) string {
+	var parts []string
+	for i := range v.Len() {
+		name := "<default>"
+		if p := v.Index(i).FieldByName("Name"); !p.IsNil() {
+			name = p.Elem().String()
+		}
+		parts = append(parts, v.Index(i).FieldByName("Type").String()+"="+name)
+	}
+	sort.Strings(parts)
+	return strings.Join(parts, " ")
 }
 
 // field replaces what must differ between two brokers.
@@ -243,10 +279,22 @@ func (f *flattener) field(path, name string, v reflect.Value) {
 		}
 		return
 	case "Port":
-		if v.Int() > 0 {
+		if v.CanUint() || v.Int() > 0 {
 			f.add(path, "a port")
 			return
 		}
+	case "Group":
+		f.add(path, f.b.short(v.String()))
+		return
+	case "MemberID", "LeaderID":
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				break
+			}
+			v = v.Elem()
+		}
+		f.add(path, f.b.memberName(v.String()))
+		return
 	case "ProducerID":
 		if v.Int() >= 0 {
 			f.add(path, "a producer id")
