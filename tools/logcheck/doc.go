@@ -1,5 +1,4 @@
-// Command logcheck checks, shows and explains the data directories of Apache
-// Kafka and Gregor. It turns flags into calls of package fsck and prints what
-// comes back; it has no knowledge of formats, and never writes to what it looks
-// at.
+// Command logcheck checks, shows, explains and repairs the data directories of
+// Apache Kafka and Gregor. It turns flags into calls of package fsck and prints
+// what comes back; it has no knowledge of formats. Only repair writes.
 package main

@@ -18,10 +18,12 @@ import (
 
 const usage = `Usage: logcheck COMMAND [flags] TARGET...
 
-Looks at the data of Apache Kafka and Gregor: a log.dirs entry, a partition
-directory, or one file. It only reads.
+Checks, shows and repairs the data of Apache Kafka and Gregor: a log.dirs entry,
+a partition directory, or one file. All but repair only read.
 
   verify  TARGET...            check headers, checksums and indexes; --deep for everything
+  repair  TARGET...            mend what is proven; --damage says what to do with the rest,
+                               --dry-run prints the plan
   dump    TARGET...            print batches, records, and the entries of small files
   explain FILE@POSITION        say what stands there, byte by byte
   explain DIR --offset N       the same for the batch with that offset
@@ -47,6 +49,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	switch args[0] {
 	case "verify":
 		status, err = verify(ctx, args[1:], out, errs)
+	case "repair":
+		status, err = repair(ctx, args[1:], out, errs)
 	case "dump":
 		err = dump(ctx, args[1:], out)
 	case "explain":
@@ -55,7 +59,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		fmt.Fprint(out, usage)
 		return fsck.StatusClean
 	default:
-		err = fmt.Errorf("unknown command %q, expected verify, dump or explain", args[0])
+		err = fmt.Errorf("unknown command %q, expected verify, repair, dump or explain", args[0])
 	}
 	if err == pflag.ErrHelp {
 		return fsck.StatusClean
@@ -100,6 +104,49 @@ func verify(ctx context.Context, args []string, out, errs io.Writer) (int, error
 		o.Progress = bar.show
 	}
 	r, err := fsck.Verify(ctx, f.Args(), o)
+	if bar != nil {
+		bar.clear()
+	}
+	if err != nil {
+		return 0, err
+	}
+	if *asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		return r.Status, e.Encode(r)
+	}
+	most := 50
+	if *all {
+		most = 0
+	}
+	return r.Status, r.WriteText(out, most)
+}
+
+func repair(ctx context.Context, args []string, out, errs io.Writer) (int, error) {
+	f := flags("repair", "[flags] TARGET...", out)
+	damage := f.String("damage", string(fsck.PolicyStop), `what to do with damage that nothing on disk can undo:
+stop        leave that partition as it is
+cut         take the damaged bytes out; empty batches hold the place of the offsets
+truncate    end the log in front of it, so that a replica fetches the rest again
+quarantine  rename the partition to -stray: kept and not served`)
+	dry := f.Bool("dry-run", false, "print the plan and change nothing")
+	evidence := f.String("evidence", "", "directory for what is replaced (default beside the log directory, with the time in its name)")
+	asJSON := f.Bool("json", false, "print the report as one JSON object")
+	all := f.Bool("all", false, "print everything that is left, not only the worst 50")
+	workers := f.Int("workers", 0, "processors to use (default all)")
+	quiet := f.Bool("no-progress", false, "no progress bar, not even on a terminal")
+	if err := f.Parse(args); err != nil {
+		return 0, err
+	}
+	if f.NArg() == 0 {
+		return 0, fmt.Errorf("repair: expected at least one target")
+	}
+	o := fsck.RepairOptions{Damage: fsck.Policy(*damage), DryRun: *dry, Evidence: *evidence, Workers: *workers, Lock: true}
+	bar := newProgress(errs, *quiet)
+	if bar != nil {
+		o.Progress = bar.show
+	}
+	r, err := fsck.Repair(ctx, f.Args(), o)
 	if bar != nil {
 		bar.clear()
 	}

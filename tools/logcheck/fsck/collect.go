@@ -15,6 +15,8 @@ type collector struct {
 	maximum  int
 	failed   int64
 
+	up *collector // the one that this is a part of; it has the progress
+
 	bytes, total                                      atomic.Int64
 	partitions, segments, batches, records, undecoded atomic.Int64
 }
@@ -40,8 +42,39 @@ func (c *collector) add(f Finding) {
 	}
 }
 
-func (c *collector) read(n int64) { c.bytes.Add(n) }
-func (c *collector) tooLarge()    { c.undecoded.Add(1) }
+// read counts bytes that were checked.
+func (c *collector) read(n int64) {
+	c.bytes.Add(n)
+	if c.up != nil {
+		c.up.bytes.Add(n)
+	}
+}
+
+func (c *collector) tooLarge() { c.undecoded.Add(1) }
+
+// part is a collector of its own for one partition.
+func (c *collector) part() *collector { return &collector{maximum: c.maximum, up: c} }
+
+// merge takes in what a part collected; its bytes were counted on the way.
+func (c *collector) merge(part *collector) {
+	for _, f := range part.findings {
+		c.add(f)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kept := [len(severityNames)]int64{}
+	for _, f := range part.findings {
+		kept[f.Severity]++
+	}
+	for s, n := range part.counts {
+		c.counts[s] += n - kept[s]
+	}
+	c.partitions.Add(part.partitions.Load())
+	c.segments.Add(part.segments.Load())
+	c.batches.Add(part.batches.Load())
+	c.records.Add(part.records.Load())
+	c.undecoded.Add(part.undecoded.Load())
+}
 
 // sorted gives the findings, the worst first, then by file and position.
 func (c *collector) sorted() []Finding {

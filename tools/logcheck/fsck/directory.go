@@ -22,8 +22,9 @@ var otherEnd = map[string]string{recoveryName: highName, highName: recoveryName}
 type directory struct {
 	v         *verifier
 	path      string
-	target    *Tree // nil when it only surrounds a target
-	around    bool  // it looks like a log directory
+	target    *Tree    // nil when it only surrounds a target
+	only      []string // partitions that are targets by themselves, by name
+	around    bool     // it looks like a log directory
 	clean     bool
 	offsets   map[string]map[string]int64 // by checkpoint and partition
 	nodeID    int32
@@ -66,7 +67,7 @@ func (d *directory) check() {
 			Expected: "directories named topic-partition", Found: "another", Broker: "Kafka refuses to start"})
 	}
 	if slices.Contains(d.target.Files, bootstrapName) {
-		if err := d.v.snapshotLog(filepath.Join(d.path, bootstrapName), ""); err != nil {
+		if err := d.v.snapshotLog(d.v.e, filepath.Join(d.path, bootstrapName), ""); err != nil {
 			return
 		}
 	}
@@ -125,7 +126,7 @@ func (d *directory) checkOffsets(name, path string, data []byte) {
 	if odd := strictLines(data); odd != "" {
 		report(Rebuildable, KindCheckpoint, "numbers and names between single spaces", odd)
 	}
-	if d.target == nil {
+	if d.target == nil && len(d.only) == 0 {
 		return
 	}
 	gone := Harmless
@@ -137,6 +138,9 @@ func (d *directory) checkOffsets(name, path string, data []byte) {
 		line = i + 2
 		partition := fmt.Sprintf("%s-%d", e.Topic, e.Partition)
 		seen[partition] = true
+		if d.target == nil && !slices.Contains(d.only, partition) {
+			continue
+		}
 		k := slices.IndexFunc(d.outcomes, func(c checked) bool { return c.Name == partition && !c.Stray && !c.Future })
 		if k < 0 {
 			report(gone, KindCheckpoint, "a partition of the directory", partition)
@@ -162,16 +166,10 @@ func (d *directory) checkOffset(name string, c *checked, offset int64, report fu
 	exact := d.clean && c.sure
 	switch {
 	case offset > c.end && (name == recoveryName || name == highName):
-		if len(c.Segments) == 0 || !c.sure && d.clean {
+		if len(c.Segments) == 0 || c.short || !c.sure && d.clean {
 			return // the log's own finding says it
 		}
-		if other, ok := d.offsets[otherEnd[name]][c.Name]; ok && other == c.end && d.clean {
-			report(Rebuildable, KindCheckpoint, end+" and as "+otherEnd[name]+" says", found)
-			return
-		}
-		last := c.Segments[len(c.Segments)-1]
-		d.v.e.report.add(Finding{Severity: Damage, Kind: KindShort, File: c.file(last.Base, ".log"), Position: last.Size, Partition: c.Name, Offset: c.end, LastOffset: offset - 1,
-			Expected: fmt.Sprintf("batches up to offset %d, as %s says", offset-1, name), Found: "the log ends at offset " + fmt.Sprint(c.end)})
+		report(Rebuildable, KindCheckpoint, end+" and as "+otherEnd[name]+" says", found)
 	case name == recoveryName && exact && offset != c.end:
 		report(Rebuildable, KindCheckpoint, end+" after a clean stop", found)
 	case name == highName && exact && offset != c.end && d.onlyReplica(c.Partition):
@@ -213,7 +211,14 @@ func (d *directory) checkReplicas() {
 			if at < 0 || at >= len(part.Directories) || part.Directories[at] != d.id {
 				continue
 			}
-			if !slices.ContainsFunc(d.outcomes, func(o checked) bool { return o.Name == name && !o.Stray }) {
+			i := slices.IndexFunc(d.outcomes, func(o checked) bool { return o.Name == name && !o.Future })
+			if i >= 0 && !d.outcomes[i].Stray {
+				continue
+			}
+			if i >= 0 && !slices.ContainsFunc(d.outcomes, func(o checked) bool { return o.Name == name && !o.Stray }) {
+				d.report(Finding{Severity: Harmless, Kind: KindMissing, File: filepath.Join(d.path, name), Position: -1, Partition: name, Offset: unknown, LastOffset: unknown,
+					Expected: "the directory of a partition that the metadata places here", Found: "one that was set aside: " + filepath.Base(d.outcomes[i].Path), Broker: "both make it anew, empty, or fetch it from another replica"})
+			} else if i < 0 {
 				d.report(Finding{Severity: Damage, Kind: KindMissing, File: filepath.Join(d.path, name), Position: -1, Partition: name, Offset: unknown, LastOffset: unknown,
 					Expected: "the directory of a partition that the metadata places here", Found: "none", Broker: "both make it anew, empty"})
 			}

@@ -79,6 +79,13 @@ type Finding struct {
 	Located    string   `json:"located,omitempty"` // the very bytes that are wrong, when that is proven
 	Broker     string   `json:"broker"`            // what a broker does with it
 	Fixes      []Fix    `json:"fixes,omitempty"`   // the bytes that would mend it, proven twice
+
+	// What a repair must know besides.
+	size      int64    // of the batch whose field is wrong
+	epochs    [2]int32 // leader epochs of the batches around missing offsets
+	witnesses int      // how many files say that the log was longer
+	at        int64    // the offset that was due at the place
+	surplus   bool     // what is in front of it is whole without it
 }
 
 // Fix is one byte that two proofs say was another.

@@ -3,6 +3,7 @@ package fsck
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -80,17 +81,20 @@ func TestMadeDirectoryIsClean(t *testing.T) {
 
 func TestEveryFlippedBitIsLocated(t *testing.T) {
 	disk := loadMemory(t, makeDirectory(t))
-	var flips, exact atomic.Int64
+	var flips, exact, ties atomic.Int64
 	var wait sync.WaitGroup
 	for _, name := range disk.files() {
-		wait.Go(func() { flip(t, disk, name, &flips, &exact) })
+		wait.Go(func() { flip(t, disk, name, &flips, &exact, &ties) })
 	}
 	wait.Wait()
-	t.Logf("%d flips; %d in logs, each taken back by the finding", flips.Load(), exact.Load())
+	t.Logf("%d flips; %d in logs, each taken back by the finding but %d", flips.Load(), exact.Load(), ties.Load())
+	if ties.Load() > 2 {
+		t.Errorf("%d flips of a log are blamed on leader-epoch-checkpoint", ties.Load())
+	}
 }
 
 // flip tries every bit of a file.
-func flip(t *testing.T, disk memory, name string, flips, exact *atomic.Int64) {
+func flip(t *testing.T, disk memory, name string, flips, exact, ties *atomic.Int64) {
 	data := disk[name]
 	for i := range data {
 		for bit := range 8 {
@@ -103,6 +107,10 @@ func flip(t *testing.T, disk memory, name string, flips, exact *atomic.Int64) {
 				return
 			}
 			if !strings.HasSuffix(name, ".log") {
+				continue
+			}
+			if r.Counts.Damage == 0 && r.Findings[0].Kind == KindEpochFile {
+				ties.Add(1) // where two epochs meet, one bit in either file explains it
 				continue
 			}
 			if f := mended(r, changed); f == nil || !bytes.Equal(f, data) {
@@ -153,43 +161,49 @@ func sameMeaning(name string, data []byte, length int) bool {
 	return filepath.Base(name) == propertiesName && unprovable(name, data, length, len(data))
 }
 
-func TestEverySectorIsFound(t *testing.T) {
+// eachSector gives a file with one sector zeroed, written twice, written over
+// another, or swapped with another.
+func eachSector(data []byte, try func(what string, changed []byte, at int)) {
 	const sector = 512
-	disk := loadMemory(t, makeDirectory(t))
-	n := 0
-	try := func(name, what string, changed []byte, at int) {
-		if bytes.Equal(changed, disk[name]) {
-			return
-		}
-		n++
-		r := check(t, disk.with(name, changed), true)
-		hit := false
-		for i := at; i < len(changed); i++ {
-			hit = hit || found(r, name, int64(i))
-		}
-		if !hit {
-			t.Errorf("%s: sector at %d %s: not found\n%s", name, at, what, describe(r))
+	change := func(what string, changed []byte, from int) {
+		if !bytes.Equal(changed, data) {
+			try(fmt.Sprintf("sector at %d %s", from, what), changed, from)
 		}
 	}
-	for _, name := range disk.files() {
-		data := disk[name]
-		for from := 0; from < len(data); from += sector {
-			end := min(from+sector, len(data))
-			zeroed := slices.Clone(data)
-			clear(zeroed[from:end])
-			try(name, "zeroed", zeroed, from)
-			try(name, "written twice", slices.Concat(data[:end], data[from:end], data[end:]), from)
-			for other := from + sector; other < len(data); other += sector {
-				last := min(other+sector, len(data))
-				copied := slices.Clone(data)
-				copy(copied[other:last], data[from:end])
-				try(name, "written over another", copied, other)
-				swapped := slices.Clone(data)
-				copy(swapped[from:end], data[other:last])
-				copy(swapped[other:last], data[from:end])
-				try(name, "swapped", swapped, from)
-			}
+	for from := 0; from < len(data); from += sector {
+		end := min(from+sector, len(data))
+		zeroed := slices.Clone(data)
+		clear(zeroed[from:end])
+		change("zeroed", zeroed, from)
+		change("written twice", slices.Concat(data[:end], data[from:end], data[end:]), from)
+		for other := from + sector; other < len(data); other += sector {
+			last := min(other+sector, len(data))
+			copied := slices.Clone(data)
+			copy(copied[other:last], data[from:end])
+			change("written over another", copied, other)
+			swapped := slices.Clone(data)
+			copy(swapped[from:end], data[other:last])
+			copy(swapped[other:last], data[from:end])
+			change("swapped", swapped, from)
 		}
+	}
+}
+
+func TestEverySectorIsFound(t *testing.T) {
+	disk := loadMemory(t, makeDirectory(t))
+	n := 0
+	for _, name := range disk.files() {
+		eachSector(disk[name], func(what string, changed []byte, at int) {
+			n++
+			r := check(t, disk.with(name, changed), true)
+			hit := false
+			for i := at; i < len(changed); i++ {
+				hit = hit || found(r, name, int64(i))
+			}
+			if !hit {
+				t.Errorf("%s: %s: not found\n%s", name, what, describe(r))
+			}
+		})
 	}
 	t.Logf("%d changed sectors", n)
 }

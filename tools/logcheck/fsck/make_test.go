@@ -21,6 +21,7 @@ const (
 	madeVersion = 30 // metadata.version of 4.3
 	madeTime    = 1_790_000_000_000
 	madeCluster = "bWFkZS1mb3ItdGhlLXRlc3Q"
+	madeQuorum  = `{"leaderId":1,"leaderEpoch":1,"votedId":-1,"votedDirectoryId":"AAAAAAAAAAAAAAAAAAAAAA","data_version":1}`
 )
 
 var (
@@ -68,7 +69,7 @@ func makeDirectory(t testing.TB) string {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(m.dir, metadataName, quorumName),
-		`{"leaderId":1,"leaderEpoch":1,"votedId":-1,"votedDirectoryId":"AAAAAAAAAAAAAAAAAAAAAA","data_version":1}`)
+		madeQuorum)
 	write(t, filepath.Join(m.dir, cleanerName), fmt.Sprintf("0\n1\n%s 1 40\n", madeTopic))
 	snapshot := string(m.snapshot(0))
 	write(t, filepath.Join(m.dir, bootstrapName), snapshot)
@@ -97,7 +98,8 @@ func control(r meta.ControlRecord) batch.Batch {
 		Append(madeTime, meta.AppendControlKey(nil, r.ControlType()), meta.AppendControlValue(nil, r)).Bytes()
 }
 
-func (m *made) metadata() (brokerEpoch int64) {
+// registered makes the metadata log of a broker without topics.
+func (m *made) registered() (brokerEpoch int64) {
 	l, err := m.store.CreateLog(m.dir, metadataName, engine.ID(meta.MetadataTopicID), engine.LogConfig{})
 	if err != nil {
 		m.t.Fatal(err)
@@ -106,6 +108,16 @@ func (m *made) metadata() (brokerEpoch int64) {
 		m.t.Fatal(err)
 	}
 	voters := []meta.VoterID{{ID: 1}}
+	m.append(l, 1, producer.Raft, control(&meta.LeaderChangeMessage{LeaderID: 1, Voters: voters, GrantingVoters: voters}))
+	m.append(l, 1, producer.Raft, records(&meta.FeatureLevelRecord{Name: meta.MetadataVersionFeature, Level: madeVersion}))
+	brokerEpoch = l.End()
+	m.append(l, 1, producer.Raft, records(&meta.RegisterBrokerRecord{BrokerID: 1, IncarnationID: meta.UUID{7}, BrokerEpoch: brokerEpoch, LogDirs: []meta.UUID{madeDirID}}))
+	return brokerEpoch
+}
+
+func (m *made) metadata() (brokerEpoch int64) {
+	brokerEpoch = m.registered()
+	l := m.store.Log(metadataName)
 	partition := func(id int32) meta.Record {
 		return &meta.PartitionRecord{PartitionID: id, TopicID: madeTopicID, Replicas: []int32{1}, ISR: []int32{1}, Leader: 1, Directories: []meta.UUID{madeDirID}}
 	}
@@ -114,10 +126,6 @@ func (m *made) metadata() (brokerEpoch int64) {
 		c.Leader = leader
 		return c
 	}
-	m.append(l, 1, producer.Raft, control(&meta.LeaderChangeMessage{LeaderID: 1, Voters: voters, GrantingVoters: voters}))
-	m.append(l, 1, producer.Raft, records(&meta.FeatureLevelRecord{Name: meta.MetadataVersionFeature, Level: madeVersion}))
-	brokerEpoch = l.End()
-	m.append(l, 1, producer.Raft, records(&meta.RegisterBrokerRecord{BrokerID: 1, IncarnationID: meta.UUID{7}, BrokerEpoch: brokerEpoch, LogDirs: []meta.UUID{madeDirID}}))
 	m.append(l, 1, producer.Raft, records(&meta.TopicRecord{Name: madeTopic, TopicID: madeTopicID}, partition(0), partition(1)))
 	m.append(l, 1, producer.Raft, records(change(0, -1), change(0, 1)))
 	return brokerEpoch

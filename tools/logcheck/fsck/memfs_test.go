@@ -2,6 +2,7 @@ package fsck
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
 	"maps"
@@ -15,8 +16,8 @@ import (
 	"github.com/gregor-broker/gregor/engine/vfs"
 )
 
-// memory is a read-only disk of files in memory, so that a directory can be
-// checked a hundred thousand times.
+// memory is a disk of files in memory, so that a directory can be checked and
+// repaired a hundred thousand times. Many may read it, or one write.
 type memory map[string][]byte
 
 func (m memory) clone() memory { return maps.Clone(m) }
@@ -67,12 +68,15 @@ func (i memoryInfo) Type() fs.FileMode {
 	return 0
 }
 
-func (m memory) OpenFile(name string, _ int, _ fs.FileMode) (vfs.File, error) {
-	data, ok := m[name]
-	if !ok {
+func (m memory) OpenFile(name string, flag int, _ fs.FileMode) (vfs.File, error) {
+	_, ok := m[name]
+	switch {
+	case !ok && flag&os.O_CREATE == 0:
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	case !ok, flag&os.O_TRUNC != 0:
+		m[name] = nil
 	}
-	return &memoryFile{name, data}, nil
+	return &memoryFile{m, name}, nil
 }
 
 func (m memory) Stat(name string) (fs.FileInfo, error) {
@@ -107,30 +111,69 @@ func (m memory) ReadDir(name string) ([]fs.DirEntry, error) {
 	return list, nil
 }
 
-func (m memory) MkdirAll(string, fs.FileMode) error           { return fs.ErrPermission }
-func (m memory) Remove(string) error                          { return fs.ErrPermission }
-func (m memory) RemoveAll(string) error                       { return fs.ErrPermission }
-func (m memory) Rename(string, string) error                  { return fs.ErrPermission }
-func (m memory) SyncDir(string) error                         { return fs.ErrPermission }
-func (m memory) Lock(string) (io.Closer, error)               { return nil, fs.ErrPermission }
-func (m memory) Usage(string) (total, usable uint64, e error) { return 0, 0, fs.ErrPermission }
+func (m memory) MkdirAll(name string, _ fs.FileMode) error { return nil }
+
+func (m memory) Remove(name string) error {
+	if _, ok := m[name]; !ok {
+		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
+	}
+	delete(m, name)
+	return nil
+}
+
+func (m memory) RemoveAll(name string) error {
+	maps.DeleteFunc(m, func(file string, _ []byte) bool { return file == name || strings.HasPrefix(file, name+"/") })
+	return nil
+}
+
+func (m memory) Rename(from, to string) error {
+	found := false
+	for file, data := range maps.Clone(m) {
+		if rest, ok := strings.CutPrefix(file, from); ok && (rest == "" || rest[0] == '/') {
+			delete(m, file)
+			m[to+rest] = data
+			found = true
+		}
+	}
+	if !found {
+		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
+	}
+	return nil
+}
+
+func (m memory) SyncDir(string) error                         { return nil }
+func (m memory) Lock(string) (io.Closer, error)               { return io.NopCloser(nil), nil }
+func (m memory) Usage(string) (total, usable uint64, e error) { return 1 << 40, 1 << 40, nil }
+func (m memory) OpenVolume(string) (vfs.Volume, error)        { return nil, errors.ErrUnsupported }
 
 type memoryFile struct {
+	disk memory
 	name string
-	data []byte
 }
 
 func (f *memoryFile) Name() string { return f.name }
 func (f *memoryFile) ReadAt(p []byte, off int64) (int, error) {
-	return bytes.NewReader(f.data).ReadAt(p, off)
+	return bytes.NewReader(f.disk[f.name]).ReadAt(p, off)
 }
-func (f *memoryFile) WriteAt([]byte, int64) (int, error) { return 0, fs.ErrPermission }
-func (f *memoryFile) Close() error                       { return nil }
-func (f *memoryFile) Size() (int64, error)               { return int64(len(f.data)), nil }
-func (f *memoryFile) Truncate(int64) error               { return fs.ErrPermission }
-func (f *memoryFile) Sync() error                        { return fs.ErrPermission }
-func (f *memoryFile) Allocate(int64, int64) error        { return fs.ErrPermission }
-func (f *memoryFile) Map(n int) (vfs.Mapping, error)     { return memoryMapping(f.data[:n:n]), nil }
+
+// WriteAt never changes the old bytes, which other disks share.
+func (f *memoryFile) WriteAt(p []byte, off int64) (int, error) {
+	data := make([]byte, max(len(f.disk[f.name]), int(off)+len(p)))
+	copy(data, f.disk[f.name])
+	f.disk[f.name] = data
+	return copy(data[off:], p), nil
+}
+func (f *memoryFile) Close() error         { return nil }
+func (f *memoryFile) Size() (int64, error) { return int64(len(f.disk[f.name])), nil }
+func (f *memoryFile) Truncate(size int64) error {
+	f.disk[f.name] = f.disk[f.name][:size:size]
+	return nil
+}
+func (f *memoryFile) Sync() error                 { return nil }
+func (f *memoryFile) Allocate(int64, int64) error { return nil }
+func (f *memoryFile) Map(n int) (vfs.Mapping, error) {
+	return memoryMapping(f.disk[f.name][:n:n]), nil
+}
 
 type memoryMapping []byte
 

@@ -89,23 +89,23 @@ func (c *checker) checkTopicID() {
 }
 
 // metadataFiles checks what stands beside the metadata log only.
-func (v *verifier) metadataFiles(p *Partition, on promise) error {
+func (v *verifier) metadataFiles(e *checking, p *Partition, on promise) error {
 	if p.HasQuorum {
-		v.checkQuorumState(p, on)
+		v.checkQuorumState(e, p, on)
 	} else if len(p.Segments) > 0 && p.Segments[0].Index {
-		v.e.report.add(Finding{Severity: Damage, Kind: KindQuorum, File: filepath.Join(p.Path, quorumName), Position: -1, Partition: p.Name, Offset: unknown, LastOffset: unknown,
+		e.report.add(Finding{Severity: Damage, Kind: KindQuorum, File: filepath.Join(p.Path, quorumName), Position: -1, Partition: p.Name, Offset: unknown, LastOffset: unknown,
 			Expected: "the state of the quorum", Found: "no file"})
 	}
 	for _, name := range p.Metadata {
-		if err := v.snapshotLog(filepath.Join(p.Path, name), p.Name); err != nil {
+		if err := v.snapshotLog(e, filepath.Join(p.Path, name), p.Name); err != nil {
 			return err
 		}
 	}
-	if !v.e.deep {
+	if !e.deep {
 		return nil
 	}
 	if c := v.cluster; c != nil && c.problem != nil && !c.broken {
-		v.e.report.add(Finding{Severity: Damage, Kind: KindMetadata, File: p.Path, Position: -1, Partition: p.Name, Offset: c.image.Offset, LastOffset: unknown,
+		e.report.add(Finding{Severity: Damage, Kind: KindMetadata, File: p.Path, Position: -1, Partition: p.Name, Offset: c.image.Offset, LastOffset: unknown,
 			Expected: "metadata records that apply one after the other", Found: c.problem.Error()})
 	}
 	return nil
@@ -113,17 +113,24 @@ func (v *verifier) metadataFiles(p *Partition, on promise) error {
 
 // snapshotLog checks a snapshot of the metadata log, or bootstrap.checkpoint:
 // batches from offset 0 with a header first and a footer last.
-func (v *verifier) snapshotLog(path, partition string) error {
+func (v *verifier) snapshotLog(e *checking, path, partition string) error {
 	w, err := openWindow(v.fs, path)
 	if err != nil {
-		v.e.report.add(Finding{Severity: Damage, Kind: KindUnreadable, File: path, Position: -1, Partition: partition, Offset: unknown, LastOffset: unknown,
+		e.report.add(Finding{Severity: Damage, Kind: KindUnreadable, File: path, Position: -1, Partition: partition, Offset: unknown, LastOffset: unknown,
 			Expected: "a file that can be read", Found: err.Error()})
 		return nil
 	}
 	defer w.close()
-	s := &snapshotVisitor{v: v, path: path, partition: partition, epoch: unknown}
-	if err := v.e.walk(w, s); err != nil {
+	s := &snapshotVisitor{e: e, path: path, partition: partition, epoch: unknown}
+	if err := e.walk(w, s); err != nil {
 		return err
+	}
+	s.settle(unknown)
+	s.epochs()
+	if s.end > 0 && s.end < w.size {
+		f := Finding{Severity: Damage, Kind: KindSnapshotLog, File: path, Position: s.end, Length: w.size - s.end, Partition: partition, Offset: unknown, LastOffset: unknown,
+			Expected: "nothing behind the footer", Found: fmt.Sprintf("%d bytes", w.size-s.end), surplus: !s.broke}
+		e.report.add(f)
 	}
 	if !s.broke && (!s.header || !s.footer) {
 		s.report(w.size, 0, "a snapshot that begins with a header and ends with a footer", fmt.Sprintf("header %t, footer %t", s.header, s.footer), diagnosis{})
@@ -133,25 +140,64 @@ func (v *verifier) snapshotLog(path, partition string) error {
 
 // snapshotVisitor checks the batches of a snapshot.
 type snapshotVisitor struct {
-	v               *verifier
+	e               *checking
 	path, partition string
 	next            int64
 	epoch           int32
 	header, footer  bool
 	broke           bool
+	count           int
+	odd             []oddEpoch // batches whose epoch is not that of the snapshot
+	moved           *movedBatch
+	end             int64 // behind the footer, 0 until it was seen
+}
+
+// movedBatch is a batch whose offset does not follow on.
+type movedBatch struct{ position, found, want, next int64 }
+
+// settle reports it when the offset of the batch behind it is known: if that
+// follows on what it should be, the field is wrong, and otherwise the batch.
+func (s *snapshotVisitor) settle(following int64) {
+	m := s.moved
+	if m == nil {
+		return
+	}
+	s.moved = nil
+	d := diagnosis{}
+	if following == m.next || following == unknown && bitApart(m.found, m.want) {
+		d = diagnosis{"field baseOffset: the batches of a snapshot count up from 0", offsetFixes(m.position, m.found, m.want)}
+	}
+	s.report(m.position, 8, fmt.Sprintf("offset %d", m.want), fmt.Sprintf("offset %d", m.found), d)
+}
+
+type oddEpoch struct {
+	position int64
+	epoch    int32
+}
+
+// epochs reports batches of another epoch: they are wrong if others have the
+// right one, and else it may be the name that is.
+func (s *snapshotVisitor) epochs() {
+	for _, o := range s.odd {
+		d := diagnosis{}
+		if len(s.odd) < s.count {
+			d = diagnosis{"field partitionLeaderEpoch: the name and the other batches agree", epochFixes(o.position, o.epoch, s.epoch)}
+		}
+		s.report(o.position+12, 4, fmt.Sprintf("epoch %d, that of the snapshot", s.epoch), fmt.Sprintf("epoch %d", o.epoch), d)
+	}
 }
 
 func (s *snapshotVisitor) report(position, length int64, expected, found string, d diagnosis) {
-	s.v.e.report.add(Finding{Severity: Damage, Kind: KindSnapshotLog, File: s.path, Position: position, Length: length, Partition: s.partition, Offset: unknown, LastOffset: unknown,
+	s.e.report.add(Finding{Severity: Damage, Kind: KindSnapshotLog, File: s.path, Position: position, Length: length, Partition: s.partition, Offset: unknown, LastOffset: unknown,
 		Expected: expected, Found: found, Located: d.text, Fixes: d.fixes})
 }
 
 func (s *snapshotVisitor) intact(p []byte, at span) {
 	b := batch.Batch(p[at.from:at.to])
-	s.v.e.report.batches.Add(1)
-	s.v.e.report.records.Add(int64(b.RecordCount()))
+	s.e.report.batches.Add(1)
+	s.e.report.records.Add(int64(b.RecordCount()))
 	if s.footer {
-		s.report(at.from, at.to-at.from, "nothing behind the footer", "a batch", diagnosis{})
+		return // said at the end
 	}
 	if at.fault != nil {
 		s.report(at.from, at.to-at.from, "records that fill the batch", at.fault.err.Error(), diagnosis{})
@@ -160,22 +206,27 @@ func (s *snapshotVisitor) intact(p []byte, at span) {
 	if s.broke {
 		s.next = b.BaseOffset() // what is missing was said already
 	}
+	s.settle(b.BaseOffset())
 	if b.BaseOffset() != s.next {
-		s.report(at.from, 8, fmt.Sprintf("offset %d", s.next), fmt.Sprintf("offset %d", b.BaseOffset()),
-			diagnosis{"field baseOffset: the batches of a snapshot count up from 0", offsetFixes(at.from, b.BaseOffset(), s.next)})
+		s.moved = &movedBatch{at.from, b.BaseOffset(), s.next, s.next + int64(b.LastOffsetDelta()) + 1}
 	}
 	if s.epoch == unknown {
-		s.epoch = b.LeaderEpoch()
-		if _, epoch, ok := parseSnapshotName(filepath.Base(s.path)); ok && epoch != s.epoch || !ok && s.epoch != 0 {
-			s.report(at.from+12, 4, fmt.Sprintf("epoch %d, that of the snapshot", epoch), fmt.Sprintf("epoch %d", s.epoch), diagnosis{})
+		if _, epoch, ok := parseSnapshotName(filepath.Base(s.path)); ok {
 			s.epoch = epoch
+		} else {
+			s.epoch = 0
 		}
-	} else if b.LeaderEpoch() != s.epoch {
-		s.report(at.from+12, 4, fmt.Sprintf("epoch %d, that of the snapshot", s.epoch), fmt.Sprintf("epoch %d", b.LeaderEpoch()), diagnosis{})
 	}
+	if b.LeaderEpoch() != s.epoch {
+		s.odd = append(s.odd, oddEpoch{at.from, b.LeaderEpoch()})
+	}
+	s.count++
 	s.next += int64(b.LastOffsetDelta()) + 1
-	if s.v.e.deep || b.IsControl() {
+	if s.e.deep || b.IsControl() {
 		s.records(b, at)
+	}
+	if s.footer {
+		s.end = at.to
 	}
 }
 
@@ -204,12 +255,15 @@ func (s *snapshotVisitor) broken(p []byte, at span) {
 }
 
 func (s *snapshotVisitor) hole(_ []byte, from, to int64, f *fault) {
+	if s.footer {
+		return // said at the end
+	}
 	s.broke = true
 	s.report(from, to-from, "an intact batch", f.err.Error(), f.diag)
 }
 
 func (s *snapshotVisitor) unreadable(from int64, err error) {
 	s.broke = true
-	s.v.e.report.add(Finding{Severity: Damage, Kind: KindUnreadable, File: s.path, Position: from, Partition: s.partition, Offset: unknown, LastOffset: unknown,
+	s.e.report.add(Finding{Severity: Damage, Kind: KindUnreadable, File: s.path, Position: from, Partition: s.partition, Offset: unknown, LastOffset: unknown,
 		Expected: "bytes that can be read", Found: err.Error()})
 }

@@ -19,6 +19,7 @@ type promise struct {
 	clean     bool  // the log directory has its clean marker
 	around    bool  // the partition lies in a log directory whose checkpoints were read
 	recovery  int64 // recovery point, unknown without an entry
+	high      int64 // high watermark, unknown without an entry
 	start     int64 // log start offset, unknown without an entry
 	compacted bool  // records may be missing
 	policy    bool  // whether it is compacted is known
@@ -66,15 +67,20 @@ type checker struct {
 // says which of the two is wrong.
 type held struct {
 	head
-	want int64
-	file string
+	want   int64
+	file   string
+	before int32 // epoch of the batch in front of it
 }
 
 // outcome is what the files beside the partitions are compared with.
 type outcome struct {
 	first, end int64 // base of the first segment; offset behind the last batch
 	sure       bool  // nothing is missing or wrong that would make end another
+	short      bool  // it ends before what was promised, and that was said
 	ran        bool  // a broker has run on it: it has an index
+	epochs     epochRuns
+
+	tail, loose, failed bool
 }
 
 func (c *checker) report(f Finding) {
@@ -82,6 +88,9 @@ func (c *checker) report(f Finding) {
 		f.File = c.file
 	}
 	f.Partition = c.p.Name
+	if c.p.Stray && f.Kind != KindUnreadable {
+		f.Severity, f.Broker = Harmless, "the directory is kept and not served"
+	}
 	c.e.report.add(f)
 }
 
@@ -111,11 +120,47 @@ func (c *checker) run() (outcome, error) {
 		c.checkEpochs(end, ran)
 	}
 	c.e.report.partitions.Add(1)
-	out := outcome{end: end, sure: !c.tail && !c.loose && !c.failed, ran: ran}
+	out := outcome{end: end, sure: !c.tail && !c.loose && !c.failed, ran: ran, epochs: c.epochs, tail: c.tail, loose: c.loose, failed: c.failed}
+	if !c.single {
+		out.short = c.checkEnd(end, out.sure)
+	}
 	if len(c.p.Segments) > 0 {
 		out.first = c.p.Segments[0].Base
 	}
 	return out, nil
+}
+
+// checkEnd holds the end of the log against the checkpoints: below what they say
+// something is gone, unless one of them must be wrong.
+func (c *checker) checkEnd(end int64, sure bool) (short bool) {
+	n := len(c.p.Segments)
+	if n == 0 || c.p.isMetadata() || !sure && c.on.clean {
+		return false // the log's own finding says it
+	}
+	promised, name := c.on.recovery, recoveryName
+	if c.on.high > promised {
+		promised, name = c.on.high, highName
+	}
+	if promised <= end || c.on.clean && min(c.on.recovery, c.on.high) == end {
+		return false
+	}
+	f := Finding{Severity: Damage, Kind: KindShort, File: c.p.file(c.p.Segments[n-1].Base, segment.LogSuffix), Position: c.p.Segments[n-1].Size, Offset: end, LastOffset: promised - 1,
+		Expected: fmt.Sprintf("batches up to offset %d, as %s says", promised-1, name), Found: fmt.Sprintf("the log ends at offset %d", end), epochs: [2]int32{c.epochs.latest(), unknown}}
+	for _, at := range append([]int64{c.on.recovery, c.on.high}, c.p.Snapshots...) {
+		if at > end {
+			f.witnesses++
+		}
+	}
+	if !c.on.clean && c.on.recovery <= end {
+		// Only the high watermark lay beyond: the records were visible, and never synced.
+		f.Severity = TornTail
+		f.Broker = "both go on from the end of the log: consumers may have seen records that are gone"
+	}
+	if min(c.on.recovery, c.on.high) > end {
+		f.Expected += ", and " + map[string]string{recoveryName: highName, highName: recoveryName}[name]
+	}
+	c.report(f)
+	return true
 }
 
 // promisedEnd is where the log must end, when that is known.
@@ -156,6 +201,9 @@ func (c *checker) runSegment(i int, ran bool) error {
 func (c *checker) begin(s Segment, name string) {
 	before := c.file
 	c.settle(s.Base)
+	if !c.on.compacted && (c.on.policy || c.next > s.Base) {
+		c.settleLast(s.Base)
+	}
 	c.file = name
 	c.jumped = nil
 	if before == "" {
@@ -164,7 +212,7 @@ func (c *checker) begin(s Segment, name string) {
 	switch {
 	case s.Base > c.next && !c.on.compacted:
 		if !c.loose {
-			c.report(c.gap(before, c.size, c.next, s.Base))
+			c.report(c.gap(before, c.size, c.next, s.Base, unknown))
 		}
 	case s.Base < c.next:
 		c.report(Finding{Severity: Damage, Kind: KindOverlap, Position: 0, Offset: s.Base, LastOffset: c.next - 1,
@@ -175,8 +223,9 @@ func (c *checker) begin(s Segment, name string) {
 }
 
 // gap is the finding that the offsets [from, to) are missing.
-func (c *checker) gap(file string, position, from, to int64) Finding {
-	f := Finding{Severity: Damage, Kind: KindGap, File: file, Position: position, Offset: from, LastOffset: to - 1,
+// epoch is that of the batch behind them, unknown when there is none.
+func (c *checker) gap(file string, position, from, to int64, epoch int32) Finding {
+	f := Finding{Severity: Damage, Kind: KindGap, File: file, Position: position, Offset: from, LastOffset: to - 1, epochs: [2]int32{c.epochs.latest(), epoch},
 		Expected: fmt.Sprintf("a batch at offset %d", from), Found: fmt.Sprintf("the next is at offset %d, %d offsets are missing", to, to-from)}
 	if !c.on.policy {
 		f.Severity = Harmless
@@ -227,7 +276,7 @@ func (c *checker) place(h head) {
 		c.jumped = nil
 	default:
 		c.jumped = nil
-		c.held = &held{head: h, want: c.next, file: c.file}
+		c.held = &held{head: h, want: c.next, file: c.file, before: c.epochs.latest()}
 	}
 	c.flush(h.base)
 	c.loose = false
@@ -246,12 +295,20 @@ func (c *checker) blameJump(following int64) bool {
 			fits = append(fits, v)
 		}
 	}
-	if len(fits) == 0 {
+	room := following - j.want
+	switch {
+	case room == delta+1:
+		fits = []int64{j.want}
+	case len(fits) == 0 && (room < delta+1 || j.base < following):
 		return false
 	}
-	f := Finding{Severity: Damage, Kind: KindBaseOffset, File: j.file, Position: j.from, Length: 8, Offset: j.want, LastOffset: following - 1,
+	f := Finding{Severity: Damage, Kind: KindBaseOffset, File: j.file, Position: j.from, Length: 8, size: j.to - j.from, Offset: j.want, LastOffset: following - 1,
 		Expected: fmt.Sprintf("an offset from %d to %d", j.want, following-delta-1), Found: fmt.Sprintf("offset %d", j.base)}
-	if len(fits) == 1 {
+	switch {
+	case room == delta+1:
+		f.Fixes = offsetFixes(j.from, j.base, j.want)
+		f.Located = "field baseOffset: the batches before and behind it leave room for just one"
+	case len(fits) == 1:
 		f.Fixes = offsetFixes(j.from, j.base, fits[0])
 		f.Located = fmt.Sprintf("one flipped bit of field baseOffset: %d fits between its neighbours", fits[0])
 	}
@@ -270,9 +327,9 @@ func (c *checker) settleLast(end int64) {
 	if want < j.want {
 		return
 	}
-	c.report(Finding{Severity: Damage, Kind: KindBaseOffset, File: j.file, Position: j.from, Length: 8, Offset: want, LastOffset: end - 1,
-		Expected: fmt.Sprintf("offset %d, for the log to end at offset %d as its checkpoints say", want, end), Found: fmt.Sprintf("offset %d", j.base),
-		Located: "field baseOffset: the batch before it and the end of the log leave room for another", Fixes: offsetFixes(j.from, j.base, want)})
+	c.report(Finding{Severity: Damage, Kind: KindBaseOffset, File: j.file, Position: j.from, Length: 8, size: j.to - j.from, Offset: want, LastOffset: end - 1,
+		Expected: fmt.Sprintf("offset %d, as the next segment or the end of the log is at offset %d", want, end), Found: fmt.Sprintf("offset %d", j.base),
+		Located: "field baseOffset: the batch before it and what is behind leave room for another", Fixes: offsetFixes(j.from, j.base, want)})
 	c.next = end
 }
 
@@ -291,7 +348,7 @@ func (c *checker) settle(following int64) {
 		c.on.compacted && h.base < h.want && following > h.want+delta
 	switch {
 	case wrong:
-		f := Finding{Severity: Damage, Kind: KindBaseOffset, File: h.file, Position: h.from, Length: 8, Offset: h.want, LastOffset: h.want + delta,
+		f := Finding{Severity: Damage, Kind: KindBaseOffset, File: h.file, Position: h.from, Length: 8, size: h.to - h.from, Offset: h.want, LastOffset: h.want + delta,
 			Expected: fmt.Sprintf("offset %d, behind the batch before it", h.want), Found: fmt.Sprintf("offset %d", h.base)}
 		if exact {
 			f.Fixes = offsetFixes(h.from, h.base, h.want)
@@ -300,7 +357,9 @@ func (c *checker) settle(following int64) {
 		c.report(f)
 		c.next = h.want + delta + 1
 	case h.base > h.want:
-		c.report(c.gap(h.file, h.from, h.want, h.base))
+		f := c.gap(h.file, h.from, h.want, h.base, h.epoch)
+		f.epochs[0] = h.before
+		c.report(f)
 	default:
 		c.report(Finding{Severity: Damage, Kind: KindOverlap, File: h.file, Position: h.from, Length: h.to - h.from, Offset: h.base, LastOffset: min(h.last, h.want-1),
 			Expected: fmt.Sprintf("a batch at offset %d or above", h.want), Found: fmt.Sprintf("offsets %d to %d", h.base, h.last)})
@@ -344,7 +403,7 @@ func (c *checker) damaged(p []byte, from, to int64, why *fault) {
 	c.settle(unknown)
 	c.offsets.skip(to)
 	ends := to == c.size && c.segment == len(c.p.Segments)-1
-	f := Finding{Severity: Damage, Kind: KindBatch, File: c.file, Position: from, Length: to - from, Offset: c.next, LastOffset: unknown,
+	f := Finding{Severity: Damage, Kind: KindBatch, File: c.file, Position: from, Length: to - from, Offset: c.next, LastOffset: unknown, at: c.next,
 		Expected: "an intact batch", Found: why.err.Error(), Located: why.diag.text, Fixes: why.diag.fixes}
 	if ends && len(why.diag.fixes) == 0 {
 		if c.next >= c.protected() {

@@ -162,6 +162,7 @@ func (x *producerCheck) finish(end int64) {
 		if n := len(x.c.p.Segments); x.c.on.clean && !x.c.tail && n > 0 {
 			last := x.c.p.Segments[n-1]
 			f.Severity, f.Kind, f.File, f.Position, f.Offset, f.LastOffset = Damage, KindShort, x.c.file, last.Size, end, at-1
+			f.witnesses, f.epochs = 1, [2]int32{x.c.epochs.latest(), unknown}
 			f.Expected = fmt.Sprintf("batches up to offset %d, as the snapshot of that offset says", at-1)
 			f.Found = fmt.Sprintf("the log ends at offset %d", end)
 		}

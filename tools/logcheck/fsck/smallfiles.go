@@ -208,10 +208,10 @@ func parseQuorumState(data []byte) (*quorumState, error) {
 
 // checkQuorumState compares quorum-state with the metadata log. A single voter
 // has led every epoch that it knows.
-func (v *verifier) checkQuorumState(p *Partition, on promise) {
+func (v *verifier) checkQuorumState(e *checking, p *Partition, on promise) {
 	path := filepath.Join(p.Path, quorumName)
 	report := func(expected, found string) {
-		v.e.report.add(Finding{Severity: Damage, Kind: KindQuorum, File: path, Position: 0, Partition: p.Name, Offset: unknown, LastOffset: unknown, Expected: expected, Found: found})
+		e.report.add(Finding{Severity: Damage, Kind: KindQuorum, File: path, Position: 0, Partition: p.Name, Offset: unknown, LastOffset: unknown, Expected: expected, Found: found})
 	}
 	data, err := vfs.ReadFile(v.fs, path)
 	if err != nil {

@@ -42,7 +42,10 @@ type Options struct {
 // what could not be read within one is a finding of KindUnreadable. It may be
 // canceled.
 func Verify(ctx context.Context, paths []string, o Options) (*Report, error) {
-	v := newVerifier(ctx, o)
+	return newVerifier(ctx, o).verify(paths)
+}
+
+func (v *verifier) verify(paths []string) (*Report, error) {
 	started := time.Now()
 	var trees []*Tree
 	for _, path := range paths {
@@ -74,6 +77,9 @@ type verifier struct {
 	running []RunningBroker
 	dirs    map[string]*directory
 	cluster *cluster
+	known   map[string]*result // of partitions that were checked before and have not changed since
+	results map[string]*result // by path
+	settled bool               // cluster is known
 }
 
 func newVerifier(ctx context.Context, o Options) *verifier {
@@ -84,7 +90,7 @@ func newVerifier(ctx context.Context, o Options) *verifier {
 	return &verifier{
 		e: &checking{ctx: ctx, slots: make(chan struct{}, o.Workers), large: make(chan struct{}, 1), deep: o.Deep,
 			limit: cmp.Or(o.DecodeLimit, 64<<20), report: &collector{maximum: cmp.Or(o.MaxFindings, 10_000)}},
-		fs: o.FS, workers: o.Workers, probe: o.ProbeLock, notify: o.Progress, dirs: map[string]*directory{},
+		fs: o.FS, workers: o.Workers, probe: o.ProbeLock, notify: o.Progress, dirs: map[string]*directory{}, results: map[string]*result{},
 	}
 }
 
@@ -96,7 +102,10 @@ func (v *verifier) prepare(trees []*Tree) {
 		case TargetDirectory:
 			v.directory(t.Path).target = t
 		case TargetPartition:
-			v.directory(filepath.Dir(t.Path))
+			d := v.directory(filepath.Dir(t.Path))
+			if p := t.Partitions[0]; d.around && !p.Stray && !p.Future {
+				d.only = append(d.only, p.Name)
+			}
 		case TargetFile:
 			v.directory(filepath.Dir(filepath.Dir(t.Path)))
 		}
@@ -105,7 +114,7 @@ func (v *verifier) prepare(trees []*Tree) {
 		}
 	}
 	for _, d := range v.dirs {
-		if v.cluster != nil && v.cluster.complete {
+		if v.settled || v.cluster != nil && v.cluster.complete {
 			break
 		}
 		path := filepath.Join(d.path, metadataName)
@@ -159,14 +168,14 @@ func (v *verifier) directory(path string) *directory {
 
 // promise collects what is known of a partition from outside.
 func (d *directory) promise(p *Partition) promise {
-	on := promise{clean: d.clean, around: d.around, recovery: unknown, start: unknown, cluster: d.v.cluster}
+	on := promise{clean: d.clean, around: d.around, recovery: unknown, high: unknown, start: unknown, cluster: d.v.cluster}
 	get := func(file string) int64 {
 		if offset, ok := d.offsets[file][p.Name]; ok && !p.Stray && !p.Future {
 			return offset
 		}
 		return unknown
 	}
-	on.recovery, on.start = get(recoveryName), get(startName)
+	on.recovery, on.high, on.start = get(recoveryName), get(highName), get(startName)
 	if _, cleaned := d.offsets[cleanerName][p.Name]; cleaned || p.Topic == "__consumer_offsets" || p.Topic == "__transaction_state" {
 		on.compacted, on.policy = true, true
 	} else if c := d.v.cluster; p.isMetadata() {
@@ -201,11 +210,13 @@ func (v *verifier) run(trees []*Tree) error {
 		wait.Go(func() {
 			for p := range next {
 				d := v.dirs[filepath.Dir(p.Path)]
-				out, err := v.partition(p, d.promise(p))
+				r, err := v.partition(p, d.promise(p))
 				mu.Lock()
-				d.outcomes = append(d.outcomes, checked{p, out})
 				if err != nil {
 					errs = append(errs, err)
+				} else {
+					d.outcomes = append(d.outcomes, checked{p, r.out})
+					v.results[p.Path] = r
 				}
 				mu.Unlock()
 			}
@@ -224,19 +235,45 @@ func (v *verifier) run(trees []*Tree) error {
 			v.dirs[t.Path].check()
 		}
 	}
+	for _, d := range v.dirs {
+		if d.target == nil && len(d.only) > 0 {
+			for _, name := range checkpointNames {
+				d.checkFile(name)
+			}
+		}
+	}
 	return v.e.ctx.Err()
 }
 
-func (v *verifier) partition(p *Partition, on promise) (outcome, error) {
+// result is what came out of the check of one partition, and what it was held
+// against.
+type result struct {
+	*Partition
+	on     promise
+	out    outcome
+	report *collector
+}
+
+func (v *verifier) partition(p *Partition, on promise) (*result, error) {
 	if err := v.e.ctx.Err(); err != nil {
-		return outcome{}, err
+		return nil, err
 	}
-	c := &checker{e: v.e, fs: v.fs, p: p, on: on}
-	out, err := c.run()
+	if r := v.known[p.Path]; r != nil && r.on == on {
+		v.e.report.bytes.Add(r.report.bytes.Load())
+		v.e.report.merge(r.report)
+		return r, nil
+	}
+	e := *v.e
+	e.report = v.e.report.part()
+	r := &result{Partition: p, on: on, report: e.report}
+	c := &checker{e: &e, fs: v.fs, p: p, on: on}
+	var err error
+	r.out, err = c.run()
 	if err == nil && p.isMetadata() {
-		err = v.metadataFiles(p, on)
+		err = v.metadataFiles(&e, p, on)
 	}
-	return out, err
+	v.e.report.merge(e.report)
+	return r, err
 }
 
 // file checks one file, by what its name says it is. A file of a segment is
@@ -250,7 +287,7 @@ func (v *verifier) file(path string) error {
 	}
 	base, suffix, ok := segment.ParseName(name)
 	if strings.HasSuffix(name, checkpointSuffix) {
-		return v.snapshotLog(path, "")
+		return v.snapshotLog(v.e, path, "")
 	}
 	if !ok {
 		d := v.directory(dir)
@@ -273,7 +310,7 @@ func (v *verifier) file(path string) error {
 		return nil
 	}
 	on := v.directory(filepath.Dir(dir)).promise(p)
-	on.recovery, on.start = unknown, unknown
+	on.recovery, on.high, on.start = unknown, unknown, unknown
 	v.e.report.total.Add(p.Bytes())
 	c := &checker{e: v.e, fs: v.fs, p: p, on: on, single: true}
 	_, err = c.run()
