@@ -29,9 +29,10 @@ func run() (passed bool) {
 	flag.StringVar(&e.Interop, "interop", ".", "directory of this module")
 	flag.StringVar(&e.Root, "root", "../..", "root of the repository")
 	flag.StringVar(&e.Binary, "gregor", "", "a gregor executable to use instead of building one")
-	flag.BoolVar(&e.Groups, "groups", false, "also test what needs group and transaction coordination")
+	flag.BoolVar(&e.Groups, "groups", false, "also test what needs group and transaction coordination (on by default once the broker has it)")
+	flag.BoolVar(&e.Record, "record", false, "with --broker kafka: write the lists that the clients' own suites are held against")
 	flag.BoolVar(&e.Keep, "keep", false, "keep the brokers' directories and logs")
-	flag.IntVar(&e.Rounds, "rounds", 0, "kills in the kill9 suite (0: 100 for gregor, 3 for kafka)")
+	flag.IntVar(&e.Rounds, "rounds", 0, "kills in the suites that kill, runs of kgo's own tests (0: what each suite thinks right)")
 	flag.IntVar(&e.Lines, "lines", 1_000_000, "lines of text the kcat suite sends through with every codec")
 	flag.Float64Var(&e.GiB, "gib", 2, "GiB on disk before the kill9 suite measures restarts")
 	flag.Int64Var(&e.Seed, "seed", time.Now().UnixNano(), "seed of the kill9 suite's moments")
@@ -54,16 +55,15 @@ func run() (passed bool) {
 	defer func() { passed = report.Finish() }()
 	setup := rig.NewSuite(e, "setup")
 
-	if len(names) == 0 {
-		names = suites.Names()
-	}
-	if e.Rounds == 0 {
-		e.Rounds = 100
-		if e.Kind == rig.Kafka {
-			e.Rounds = 3
-		}
+	e.Groups = e.Groups || suites.Coordination
+	asked := len(names) > 0
+	if !asked {
+		names = suites.Whole(e.Groups)
 	}
 	ok := setup.Test("flags", time.Minute, func(t *rig.T) {
+		if e.Record && e.Kind != rig.Kafka {
+			t.Fatalf("--record without --broker kafka: the lists say what passes there")
+		}
 		if e.Kind != rig.Gregor && e.Kind != rig.Kafka {
 			t.Fatalf("--broker %q: gregor or kafka", e.Kind)
 		}
@@ -117,7 +117,7 @@ func run() (passed bool) {
 			setup.Test("interrupted", time.Second, func(t *rig.T) { t.Fatalf("before suite %s", n) })
 			return false
 		}
-		suites.Run(e, n)
+		suites.Run(e, n, asked)
 	}
 	return true
 }

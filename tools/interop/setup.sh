@@ -47,6 +47,13 @@ if ! stamped kafka "$here/java/pom.xml"; then
 		-DoutputDirectory="$cache/kafka/lib" >"$cache/mvn.log" 2>&1 || { tail -20 "$cache/mvn.log" >&2; fail "maven failed"; }
 	stamp kafka "$here/java/pom.xml"
 fi
+if ! stamped kafka-3.9 "$here/java/pom-3.9.xml"; then
+	say "kafka-clients 3.9"
+	rm -rf "$cache/kafka-3.9" && mkdir -p "$cache/kafka-3.9"
+	mvn -q -B -f "$here/java/pom-3.9.xml" org.apache.maven.plugins:maven-dependency-plugin:2.8:copy-dependencies \
+		-DoutputDirectory="$cache/kafka-3.9/lib" >"$cache/mvn.log" 2>&1 || { tail -20 "$cache/mvn.log" >&2; fail "maven failed"; }
+	stamp kafka-3.9 "$here/java/pom-3.9.xml"
+fi
 if ! stamped java "$here/java/pom.xml" "$here"/java/*.java; then
 	say "compiling the Java suite"
 	rm -rf "$cache/java" && mkdir -p "$cache/java"
@@ -66,4 +73,11 @@ if ! stamped js "$here/js/package.json" "$here/js/package-lock.json"; then
 	cp "$here/js/package.json" "$here/js/package-lock.json" "$cache/js/"
 	(cd "$cache/js" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >"$cache/npm.log" 2>&1 || { tail -20 "$cache/npm.log" >&2; fail "npm failed"; }
 	stamp js "$here/js/package.json" "$here/js/package-lock.json"
+fi
+
+own=$here/clientsuites
+if ! stamped suites "$own/build.sh" "$own/go.sum" "$own/confluent/go.sum"; then
+	say "compiling the clients' own tests"
+	sh "$own/build.sh" "$own" "$cache/suites" || fail "compiling the clients' own tests failed"
+	stamp suites "$own/build.sh" "$own/go.sum" "$own/confluent/go.sum"
 fi

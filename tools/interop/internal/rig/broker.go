@@ -40,6 +40,11 @@ type Broker struct {
 
 // NewBroker makes a directory with a server.properties for a single combined node on free ports; extra lines come last.
 func NewBroker(e *Env, name string, extra ...string) (*Broker, error) {
+	return NewBrokerAt(e, name, 0, extra...)
+}
+
+// NewBrokerAt is NewBroker with a port for the plain listener, for tests that have it compiled in; 0 is any free one.
+func NewBrokerAt(e *Env, name string, port int, extra ...string) (*Broker, error) {
 	dir, err := e.TempDir(name)
 	if err != nil {
 		return nil, err
@@ -47,6 +52,9 @@ func NewBroker(e *Env, name string, extra ...string) (*Broker, error) {
 	ports, err := freePorts(2)
 	if err != nil {
 		return nil, err
+	}
+	if port != 0 {
+		ports[0] = port
 	}
 	lines := []string{
 		"process.roles=broker,controller",

@@ -29,8 +29,9 @@ type Env struct {
 	Binary  string  // the gregor executable
 	Scratch string  // temporary directory of the run, removed at its end unless Keep
 	Groups  bool    // also run what needs group and transaction coordination
+	Record  bool    // write the lists of what passes on Apache Kafka
 	Keep    bool    // leave Scratch behind
-	Rounds  int     // kill9: number of kills
+	Rounds  int     // number of kills, or of runs; 0: see RoundsOr
 	Lines   int     // kcat: number of lines of text
 	GiB     float64 // kill9: GiB on disk before restarts are measured
 	Seed    int64   // kill9: seed of the kill moments
@@ -65,6 +66,17 @@ func (e *Env) KillAll() []int {
 		pids = append(pids, pid)
 	}
 	return pids
+}
+
+// RoundsOr is how many rounds were asked for, or a suite's own number for each kind of broker.
+func (e *Env) RoundsOr(gregor, kafka int) int {
+	switch {
+	case e.Rounds > 0:
+		return e.Rounds
+	case e.Kind == Kafka:
+		return kafka
+	}
+	return gregor
 }
 
 // Begin attaches the report every test of the run is counted in.

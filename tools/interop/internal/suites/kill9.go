@@ -76,7 +76,8 @@ func fillDisk(t *rig.T, b *rig.Broker, size int64) {
 
 func killRounds(t *rig.T, b *rig.Broker, l *ledger) {
 	random := rand.New(rand.NewPCG(uint64(t.Seed), 0))
-	t.Note("seed %d, %d rounds over %.1f GiB", t.Seed, t.Rounds, t.GiB)
+	rounds := t.RoundsOr(100, 3)
+	t.Note("seed %d, %d rounds over %.1f GiB", t.Seed, rounds, t.GiB)
 	ctx, stopProducing := context.WithCancel(t.Context())
 	defer stopProducing()
 	done := make(chan error, producers)
@@ -84,7 +85,7 @@ func killRounds(t *rig.T, b *rig.Broker, l *ledger) {
 		go func() { done <- l.produce(ctx, b.Addr, i) }()
 	}
 	var times []time.Duration
-	for round := range t.Rounds {
+	for round := range rounds {
 		if err := l.moreAcknowledged(t.Context(), 100); err != nil {
 			t.Fatalf("round %d: the producers do not get on: %w\n%s", round, err, b.LogTail(10))
 		}
