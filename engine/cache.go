@@ -28,7 +28,7 @@ const blockBytes = 64 << 10
 type hotReads struct {
 	max    int64
 	now    func() time.Time
-	cold   func(took time.Duration, n int64) bool // isCold; tests say what they like
+	warm   func(seg *segment.Segment, from, to int64) bool // segment.Resident; tests say what they like
 	once   sync.Once
 	cache  *ristretto.Cache[uint64, block]
 	filled atomic.Bool // something was ever put in
@@ -57,7 +57,7 @@ func newHotReads(max int64, now func() time.Time) *hotReads {
 	if max < 4*blockBytes {
 		return nil
 	}
-	return &hotReads{max: max, now: now, cold: isCold}
+	return &hotReads{max: max, now: now, warm: (*segment.Segment).Resident}
 }
 
 func (c *hotReads) open() {
@@ -126,32 +126,24 @@ func (c *hotReads) spans(v *View, seg *segment.Segment, from, to int64) error {
 	return c.direct(v, seg, direct, to)
 }
 
-// direct adds a run of the mapping, and learns from one that had to come from
+// direct adds a run of the mapping, and learns from one that has to come from
 // the disk.
 func (c *hotReads) direct(v *View, seg *segment.Segment, from, to int64) error {
 	if from == to {
 		return nil
 	}
-	began := c.now()
 	p, err := seg.Span(from, to)
 	if err != nil {
 		return err
 	}
 	v.Spans = append(v.Spans, p)
-	if c.cold(c.now().Sub(began), to-from) {
+	if !c.warm(seg, from, to) {
 		return c.learn(seg, from, to)
 	}
 	return nil
 }
 
-// isCold says whether making n bytes of a mapping ready took so long that the
-// disk must have been read: a warm page costs about a tenth of a microsecond, 4 KiB
-// from a fast drive more than one.
-func isCold(took time.Duration, n int64) bool {
-	return took > 20*time.Microsecond+time.Duration(n/8)
-}
-
-// learn remembers the blocks of a read from the disk, and keeps those that were
+// learn remembers the blocks of a read that goes to the disk, and keeps those that were
 // read from it before.
 func (c *hotReads) learn(seg *segment.Segment, from, to int64) error {
 	size := seg.Size()
@@ -172,6 +164,20 @@ func (c *hotReads) learn(seg *segment.Segment, from, to int64) error {
 			c.filled.Store(true)
 		}
 		at = end
+	}
+	return nil
+}
+
+// peek gives n bytes of a segment if a block has them: headers on the way to
+// what a reader wants.
+func (c *hotReads) peek(generation uint32, position int64, n int) []byte {
+	at := position % blockBytes
+	if !c.filled.Load() || at+int64(n) > blockBytes {
+		return nil
+	}
+	key := uint64(generation)<<32 | uint64(position/blockBytes)
+	if hit, ok := c.cache.Get(key); ok && hit.key == key {
+		return hit.data[at : at+int64(n)]
 	}
 	return nil
 }

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gregor-broker/gregor/engine/batch"
+	"github.com/gregor-broker/gregor/engine/segment"
 )
 
 // TestHotReads re-reads history: the second time with other bounds puts a block
@@ -20,7 +20,7 @@ func TestHotReads(t *testing.T) {
 	}
 	r.store = store
 	disk := false // whether reads come from the disk
-	store.cache.cold = func(time.Duration, int64) bool { return disk }
+	store.cache.warm = func(*segment.Segment, int64, int64) bool { return !disk }
 	c := small
 	c.SegmentBytes = 1 << 20
 	l := r.create("t-0", c)

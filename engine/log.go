@@ -181,8 +181,12 @@ func (l *Log) active() *segment.Segment {
 
 func (l *Log) segmentOptions() segment.Options {
 	c := l.config.Load()
-	return segment.Options{FS: l.store.opt.FS, MapBytes: c.SegmentBytes,
+	o := segment.Options{FS: l.store.opt.FS, MapBytes: c.SegmentBytes,
 		IndexBytes: c.SegmentIndexBytes, IndexIntervalBytes: c.IndexIntervalBytes}
+	if cache := l.store.cache; cache != nil {
+		o.Cached = cache.peek
+	}
+	return o
 }
 
 // Waiter is told once when what it waits for is durable, or why it never will be.

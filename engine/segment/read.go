@@ -69,6 +69,11 @@ func (s *Segment) look(position int64, n int, f func([]byte) error) error {
 	// by the kernel, in a system call, because a page fault taken in Go code
 	// stops the processor it happens on.
 	if s.size.Load()-position > warmTail || s.cold(position) {
+		if s.opt.Cached != nil {
+			if p := s.opt.Cached(s.Generation(), position, n); p != nil {
+				return f(p)
+			}
+		}
 		if err := mapping.Populate(int(position), n); err != nil {
 			return fmt.Errorf("segment %s: read %d bytes at %d: %w", s.Name(), n, position, err)
 		}
@@ -280,6 +285,13 @@ func (s *Segment) Span(from, to int64) ([]byte, error) {
 		return m[from:to:to], nil
 	}
 	return s.Copy(make([]byte, to-from), from)
+}
+
+// Resident says whether the bytes [from, to) are in memory, as far as that can
+// be told: a read that finds them there costs the disk nothing.
+func (s *Segment) Resident(from, to int64) bool {
+	m, mapping, err := s.mapped(to)
+	return err != nil || m == nil || mapping.Resident(int(from), int(to-from))
 }
 
 // Copy reads len(dst) bytes from position into dst with a system call.

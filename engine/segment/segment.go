@@ -23,6 +23,9 @@ type Options struct {
 	MapBytes           int64 // segment.bytes: the mapping's length for an active segment
 	IndexBytes         int64 // segment.index.bytes
 	IndexIntervalBytes int64 // index.interval.bytes
+	// Cached may have a copy of bytes of a segment, by its generation: then the
+	// disk is not asked for them. It may be nil, and answer nil.
+	Cached func(generation uint32, position int64, n int) []byte
 }
 
 var generations atomic.Uint32

@@ -175,6 +175,14 @@ func (m *osMapping) Populate(off, n int) error {
 	return nil
 }
 
+func (m *osMapping) Resident(off, n int) bool {
+	if off < 0 || n <= 0 || off > len(m.data)-n {
+		return true
+	}
+	start := off &^ (os.Getpagesize() - 1)
+	return resident(m.data[start : off+n])
+}
+
 func (m *osMapping) Unmap() error {
 	if !m.unmapped.CompareAndSwap(false, true) {
 		return &fs.PathError{Op: "munmap", Path: m.name, Err: fs.ErrClosed}

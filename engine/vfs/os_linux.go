@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,6 +43,26 @@ func populate(b []byte) error {
 		return nil // before Linux 5.14: the touch will bring the pages in
 	}
 	return err
+}
+
+// resident asks for the pages of b, which begins on one, a megabyte at a time.
+func resident(b []byte) bool {
+	var pages [256]byte
+	size := os.Getpagesize()
+	for len(b) > 0 {
+		n := min(len(b), len(pages)*size)
+		_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&b[0])), uintptr(n), uintptr(unsafe.Pointer(&pages[0])))
+		if errno != 0 {
+			return true
+		}
+		for _, p := range pages[:(n+size-1)/size] {
+			if p&1 == 0 {
+				return false
+			}
+		}
+		b = b[n:]
+	}
+	return true
 }
 
 func statfs(name string) (total, usable uint64, err error) {

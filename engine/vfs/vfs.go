@@ -91,6 +91,9 @@ type Mapping interface {
 	// holds up no other goroutine. A range past the end of the file, or one the disk cannot read, is an error. On
 	// kernels without the call it does nothing and returns nil.
 	Populate(off, n int) error
+	// Resident says whether all of the n bytes from off are in memory, so that nobody who touches them waits for the disk
+	// (mincore(2)); true where that cannot be told.
+	Resident(off, n int) bool
 	// Unmap gives the window back. Nobody may be using Bytes; a second Unmap is an error.
 	Unmap() error
 }
@@ -144,15 +147,23 @@ func ReadFile(f FS, name string) ([]byte, error) {
 // the new content is there, and the new one once it returned nil. It writes name.tmp, syncs it, renames it and
 // syncs the directory, the order of Kafka's CheckpointFile. Not for concurrent calls on one name.
 func WriteFileAtomic(f FS, name string, data []byte) error {
+	if err := ReplaceFile(f, name, data); err != nil {
+		return err
+	}
+	if err := f.SyncDir(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// ReplaceFile is WriteFileAtomic without the last step: the caller syncs the directory.
+func ReplaceFile(f FS, name string, data []byte) error {
 	tmp := name + ".tmp"
 	if err := writeSynced(f, tmp, data); err != nil {
 		f.Remove(tmp) // best effort: it may hold space a full disk needs; the error that matters is err
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	if err := f.Rename(tmp, name); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	if err := f.SyncDir(filepath.Dir(name)); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil

@@ -304,6 +304,9 @@ func (m *mapping) apply(c dataChange) {
 	}
 }
 
+// Resident implements vfs.Mapping: a simulated disk is memory.
+func (m *mapping) Resident(int, int) bool { return true }
+
 func (m *mapping) Populate(off, n int) error {
 	return m.disk.reading(vfs.OpPopulate, m.name, func() error {
 		switch {

@@ -38,11 +38,14 @@ func (f *blobFile) Name() string                            { return f.name }
 func (f *blobFile) ReadAt(p []byte, off int64) (int, error) { return f.Reader.ReadAt(p, off) }
 func (f *blobFile) Size() (int64, error)                    { return int64(len(f.data)), nil }
 func (f *blobFile) Close() error                            { return nil }
-func (f *blobFile) Map(length int) (vfs.Mapping, error)     { return blobMapping(f.data[:length]), nil }
+func (f *blobFile) Map(length int) (vfs.Mapping, error)     { return blobMapping{p: f.data[:length]}, nil }
 
-type blobMapping []byte
+type blobMapping struct {
+	vfs.Mapping
+	p []byte
+}
 
-func (m blobMapping) Bytes() []byte           { return m }
+func (m blobMapping) Bytes() []byte           { return m.p }
 func (m blobMapping) Populate(int, int) error { return nil }
 func (m blobMapping) Unmap() error            { return nil }
 
