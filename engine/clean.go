@@ -37,7 +37,7 @@ func (l *Log) lockSealed() bool {
 
 // stopCleaning says whether a cleaning has to end.
 func (l *Log) stopCleaning() error {
-	if l.stopping.Load() > 0 || l.removed.Load() || !l.config.Load().Compact || l.store.clean.stopped() {
+	if l.stopping.Load() > 0 || l.removed.Load() || l.moving.Load() || !l.config.Load().Compact || l.store.clean.stopped() {
 		return errStopped
 	}
 	return l.dir.failed()
@@ -94,6 +94,9 @@ func (l *Log) clean(c *cleaner) (bytes int64, err error) {
 	if err != nil || !plan.Due(policy) {
 		return 0, err
 	}
+	if err := l.secureRecovery(plan.FirstUncleanable); err != nil {
+		return 0, err
+	}
 	o := c.settings()
 	began := c.store.opt.Clock.Now()
 	run := &cleaning{log: l, cleaner: c, config: *l.config.Load(), plan: plan, nowMs: began.UnixMilli(),
@@ -120,6 +123,26 @@ func (l *Log) clean(c *cleaner) (bytes int64, err error) {
 		c.store.opt.Logger.Warn("records without a key went: a compacted log cannot keep them", "log", l.name, "records", stats.Keyless)
 	}
 	return 0, nil
+}
+
+// secureRecovery stores a recovery point, with its producer snapshot, at or above offset. A recovery begins at such a
+// snapshot and reads on; from one below, it would see a transaction open in the snapshot whose marker compaction has
+// taken away, and keep it open for ever.
+func (l *Log) secureRecovery(offset int64) error {
+	if stored, _ := l.dir.offsets(l.name); stored >= offset {
+		return nil
+	}
+	if err := l.checkpoint(); err != nil {
+		if errors.Is(err, ErrClosed) {
+			return errStopped
+		}
+		return err
+	}
+	if err := l.dir.storeRecoveryPoints(); err != nil {
+		return l.cleaningFailed(err)
+	}
+	l.dropStrays()
+	return nil
 }
 
 // before is asked before n bytes are moved.

@@ -16,6 +16,7 @@ import (
 	"github.com/gregor-broker/gregor/engine/codec"
 	"github.com/gregor-broker/gregor/engine/producer"
 	"github.com/gregor-broker/gregor/engine/segment"
+	"github.com/gregor-broker/gregor/engine/vfs"
 	"github.com/gregor-broker/gregor/engine/vfs/simfs"
 )
 
@@ -26,6 +27,7 @@ const keyedRetention = 5000
 type keyedWorld struct {
 	rng    *rand.Rand
 	disk   *simfs.FS
+	wrap   func(vfs.FS) vfs.FS // puts something between store and disk
 	clock  *clock.Manual
 	store  *Store
 	log    *Log
@@ -80,7 +82,11 @@ func (w *keyedWorld) say(format string, args ...any) {
 // reopen opens the store and its log, which may not exist yet.
 func (w *keyedWorld) reopen() (err error) {
 	w.log = nil
-	w.store, err = Open(Options{FS: w.disk, Clock: w.clock, Dirs: []string{"/data"}, Manual: true, SyncWorkers: 1, Cleaner: w.opt})
+	disk := vfs.FS(w.disk)
+	if w.wrap != nil {
+		disk = w.wrap(disk)
+	}
+	w.store, err = Open(Options{FS: disk, Clock: w.clock, Dirs: []string{"/data"}, Manual: true, SyncWorkers: 1, Cleaner: w.opt})
 	if err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func (r *cleanRound) choose() *Log {
 	var filthiest *Log
 	dirtiest := -1.0
 	for _, l := range c.store.Logs() {
-		if !l.config.Load().Compact || l.uncleanable.Load() || l.busy.Load() || r.failed[l] || l.dir.failed() != nil {
+		if !l.config.Load().Compact || l.uncleanable.Load() || l.busy.Load() || l.moving.Load() || r.failed[l] || l.dir.failed() != nil {
 			continue
 		}
 		plan, policy, err := l.cleaningPlan()

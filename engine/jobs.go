@@ -2,10 +2,7 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -349,7 +346,7 @@ func (l *Log) dropStrays() {
 	if l.write.closed {
 		return
 	}
-	point := l.recovery.Load()
+	point, _ := l.dir.offsets(l.name) // as stored
 	bases := map[int64]bool{}
 	for _, s := range *l.segments.Load() {
 		bases[s.Base()] = true
@@ -475,108 +472,4 @@ func (l *Log) deletable(nowMs int64) (n int, reason string, err error) {
 	}
 	n, why := retention.Decide(in, policy, l.startAt.Load(), l.High(), nowMs)
 	return n, why.String(), nil
-}
-
-// DeleteLog takes a log out of the store: its directory is renamed
-// name.<32 hex>-delete, durably, and removed after file.delete.delay.ms.
-func (st *Store) DeleteLog(name string) error {
-	return st.takeOut(name, deleteSuffix)
-}
-
-// MarkStray renames a partition directory that the metadata does not know to
-// name.<32 hex>-stray. It is never removed.
-func (st *Store) MarkStray(dir, name string) error {
-	d, err := st.directory(dir)
-	if err != nil {
-		return err
-	}
-	if err := d.begin(); err != nil {
-		return err
-	}
-	if _, err = st.setAside(d, name, straySuffix); err != nil {
-		return err
-	}
-	return d.forget(name)
-}
-
-func (st *Store) takeOut(name, suffix string) error {
-	st.mu.Lock()
-	l := st.logs[name]
-	delete(st.logs, name)
-	st.mu.Unlock()
-	if l == nil {
-		return fmt.Errorf("log %s: %w", name, ErrNotFound)
-	}
-	// Neither a checkpoint nor a cleaning under way may write to files of a later
-	// log of that name.
-	defer l.pauseCleaning()()
-	l.checkpointing.Lock()
-	defer l.checkpointing.Unlock()
-	l.write.Lock()
-	defer l.write.Unlock()
-	l.write.closed = true
-	l.removed.Store(true)
-	// What was waiting for a sync may still get it; the files keep their
-	// handles through the rename. By name they are not to be found any more:
-	// there may be another log's.
-	for _, s := range *l.segments.Load() {
-		s.Detach()
-	}
-	moved, err := st.setAside(l.dir, name, suffix)
-	if err != nil {
-		return err
-	}
-	delay := l.config.Load().FileDeleteDelayMs
-	for _, s := range *l.segments.Load() {
-		s.Retire(nil)
-	}
-	l.forgetSwap()
-	st.jobs.after(delay, func() { st.removeTree(moved) })
-	// Should this fail, creating a log of that name does it first.
-	if err := l.dir.forget(name); err != nil && !isNoSpace(err) {
-		return l.writeFailed(err)
-	}
-	return nil
-}
-
-func (st *Store) setAside(d *directory, name, suffix string) (string, error) {
-	unique := make([]byte, 0, 32)
-	for range 32 {
-		unique = append(unique, "0123456789abcdef"[st.random(15)])
-	}
-	rest := "." + string(unique) + suffix
-	to := name
-	// Kafka keeps the whole name within 255 characters.
-	if len(to)+len(rest) > 255 {
-		to = to[:255-len(rest)]
-	}
-	moved := filepath.Join(d.path, to+rest)
-	if err := st.opt.FS.Rename(filepath.Join(d.path, name), moved); err != nil {
-		return "", fmt.Errorf("log %s: %w", name, err)
-	}
-	return moved, st.opt.FS.SyncDir(d.path)
-}
-
-func (st *Store) removeTree(path string) {
-	if err := st.opt.FS.RemoveAll(path); err != nil {
-		st.opt.Logger.Warn("cannot remove a deleted log; it goes at the next start", "dir", path, "error", err)
-	}
-}
-
-// RemoveDeleted queues what earlier owners left for deletion (-delete
-// directories) for removal.
-func (st *Store) RemoveDeleted() error {
-	for _, d := range st.dirs {
-		entries, err := st.opt.FS.ReadDir(d.path)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if e.IsDir() && strings.HasSuffix(e.Name(), deleteSuffix) && strings.Contains(e.Name(), ".") {
-				path := filepath.Join(d.path, e.Name())
-				st.jobs.after(DefaultFileDeleteDelayMs, func() { st.removeTree(path) })
-			}
-		}
-	}
-	return nil
 }

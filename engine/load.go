@@ -71,7 +71,7 @@ func (l *Log) make() error {
 		return fmt.Errorf("log %s: %w", l.name, err)
 	}
 	if l.id != (ID{}) {
-		if err := writeID(disk, l.path, l.id); err != nil {
+		if err := writeID(disk, l.path, l.id, vfs.ReplaceFile); err != nil {
 			return fmt.Errorf("log %s: %w", l.name, err)
 		}
 	}
@@ -100,6 +100,7 @@ func (st *Store) newLog(d *directory, name, path string, cfg LogConfig) *Log {
 	l.config.Store(&cfg)
 	l.queue = d.pool.NewQueue(l)
 	l.write.producers = producer.New(cfg.ProducerIDExpirationMs)
+	l.transactions = new(producer.Verifier)
 	l.write.epochs = new(epoch.Cache)
 	l.write.snapshotAt = -1
 	l.write.rolled = st.opt.Clock.Now().UnixMilli()
@@ -112,7 +113,7 @@ func (l *Log) Adopt(id ID) error {
 	if l.id != (ID{}) || id == (ID{}) {
 		return nil
 	}
-	if err := writeID(l.store.opt.FS, l.path, id); err != nil {
+	if err := writeID(l.store.opt.FS, l.path, id, vfs.WriteFileAtomic); err != nil {
 		return fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
 	}
 	l.id = id
@@ -138,9 +139,9 @@ func (l *Log) startFrom(start, end int64) {
 }
 
 // writeID writes partition.metadata as Kafka does, without a newline at its end.
-func writeID(f vfs.FS, path string, id ID) error {
+func writeID(f vfs.FS, path string, id ID, write func(vfs.FS, string, []byte) error) error {
 	text := "version: 0\ntopic_id: " + base64.RawURLEncoding.EncodeToString(id[:])
-	return vfs.WriteFileAtomic(f, filepath.Join(path, idFile), []byte(text))
+	return write(f, filepath.Join(path, idFile), []byte(text))
 }
 
 // readID reads partition.metadata; a missing file is the zero ID. Padded
@@ -271,7 +272,8 @@ func (l *Log) load() error {
 	}
 	// An epoch that begins just at the end belongs to a leader that has not
 	// written yet: it stays.
-	if l.write.epochs.TruncateFromEnd(end + 1) {
+	behind := l.write.epochs.TruncateFromEnd(end + 1)
+	if l.write.epochs.TruncateFromStart(start) || behind {
 		if err := l.storeEpochs(); err != nil {
 			return err
 		}
@@ -364,13 +366,20 @@ func (l *Log) cleanEnd(list []*segment.Segment, point int64) (end int64, known b
 // producersAt loads the newest readable snapshot at or below offset and
 // returns where replay has to begin; first is the offset of the first segment.
 // Records below the log's start count too, as long as they are there. A
-// snapshot that cannot be read is left alone and the next older one taken.
+// snapshot that cannot be read is left alone and the next older one taken, but
+// none from below where the log was compacted: markers of transactions that
+// are open in it may be gone. A compacted log as a whole has the marker of
+// every transaction it has a batch of.
 func (l *Log) producersAt(snapshots []int64, first, offset int64) int64 {
 	now := l.store.opt.Clock.Now().UnixMilli()
+	cleaned := l.dir.cleanedTo(l.name)
 	for i := len(snapshots) - 1; i >= 0; i-- {
 		at := snapshots[i]
 		if at > offset {
 			continue
+		}
+		if at < cleaned {
+			break
 		}
 		name := segment.FileName(l.path, at, segment.SnapshotSuffix)
 		data, err := vfs.ReadFile(l.store.opt.FS, name)

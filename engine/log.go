@@ -39,7 +39,7 @@ type Log struct {
 	removed   atomic.Bool
 	undecided atomic.Bool // a transaction is open, or its marker not yet below the high watermark
 
-	transactions producer.Verifier
+	transactions *producer.Verifier // shared with the successor
 
 	write struct {
 		sync.Mutex
@@ -56,8 +56,7 @@ type Log struct {
 		// strays are snapshots that are no segment's; the newest checkpoint's is
 		// one. Older ones go when the recovery point has moved on.
 		strays []int64
-		// untidy says that close has files to put in order although nothing
-		// was appended.
+		// untidy says that close has files to put in order.
 		untidy bool
 		cuts   int // truncations, so that a checkpoint notices one
 	}
@@ -94,6 +93,8 @@ type Log struct {
 	unswapped   *swap        // guarded by cleaning
 	// checkpointing is held during a checkpoint; taken before the append lock.
 	checkpointing sync.Mutex
+	moving        atomic.Bool         // on its way to another directory: not compacted
+	successor     atomic.Pointer[Log] // itself, in another directory; set once, before it closes
 
 	// recovery is what a checkpoint would write for this log.
 	recovery      atomic.Int64
@@ -165,6 +166,10 @@ func (l *Log) SetConfig(c LogConfig) {
 	l.config.Store(&c)
 	l.write.Lock()
 	defer l.write.Unlock()
+	if n := l.successor.Load(); n != nil {
+		n.SetConfig(c)
+		return
+	}
 	l.write.producers.SetExpiration(c.ProducerIDExpirationMs)
 	if !c.relaxed() && l.write.unflushed > 0 {
 		l.queue.Enqueue(l.endAt.Load(), nil)
@@ -275,6 +280,9 @@ func (l *Log) Append(p []byte, o AppendOptions, w Waiter) (Appended, error) {
 	}
 	l.write.Unlock()
 	if err != nil {
+		if n := l.successor.Load(); n != nil && errors.Is(err, ErrClosed) {
+			return n.Append(p, o, w)
+		}
 		return out, err
 	}
 	switch {
@@ -380,6 +388,7 @@ func (l *Log) takeIn(b batch.Batch, now int64) error {
 	l.unsynced.Unlock()
 	l.write.unflushed += int64(b.LastOffsetDelta()) + 1
 	l.sinceRecovery.Add(int64(len(b)))
+	l.write.untidy = true // a recovery point in between does not close the time index
 	l.dir.appended(int64(len(b)))
 	// The marker is in the log. That its index entry has to wait for space is
 	// no failure of the append; the next one or a checkpoint writes it.

@@ -20,7 +20,9 @@ import (
 func (l *Log) recover(snapshots []int64, recovery int64) (end int64, err error) {
 	list := *l.segments.Load()
 	first := len(list) - 1
-	for first > 0 && list[first].Base() > recovery {
+	// One that ends just at the recovery point may have been rolled after it was written down: its time index was closed
+	// later, and that was not synced.
+	for first > 0 && list[first].Base() >= recovery {
 		first--
 	}
 	r := &recoveryRun{log: l, snapshots: snapshots, start: list[0].Base(), point: recovery, now: l.store.opt.Clock.Now().UnixMilli()}
@@ -29,14 +31,6 @@ func (l *Log) recover(snapshots []int64, recovery int64) (end int64, err error) 
 	}
 	if err := r.verify(list, first); err != nil {
 		return 0, err
-	}
-	if first > 0 && list[first].Base() == recovery {
-		// The segment before was rolled right behind the recovery point: all that it lacks is the entry that closes its time index.
-		if before := list[first-1]; first-1 >= r.foreign {
-			if err := errors.Join(before.Seal(), before.SyncIndexes()); err != nil {
-				return 0, l.storage(err)
-			}
-		}
 	}
 	for i := first; i < len(list); i++ {
 		done, err := r.segment(list, i, i == first)

@@ -128,6 +128,9 @@ func (l *Log) storeEpochs() error {
 func (l *Log) AssignEpoch(e int32) error {
 	l.write.Lock()
 	defer l.write.Unlock()
+	if n := l.successor.Load(); n != nil {
+		return n.AssignEpoch(e)
+	}
 	if l.write.closed {
 		return fmt.Errorf("log %s: %w", l.name, ErrClosed)
 	}
@@ -172,6 +175,9 @@ func (l *Log) DeleteRecordsBefore(offset int64) (int64, error) {
 	}
 	l.write.Lock()
 	defer l.write.Unlock()
+	if n := l.successor.Load(); n != nil {
+		return n.DeleteRecordsBefore(offset)
+	}
 	if l.write.closed {
 		return 0, fmt.Errorf("log %s: %w", l.name, ErrClosed)
 	}

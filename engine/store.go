@@ -19,6 +19,7 @@ import (
 
 	"github.com/gregor-broker/gregor/engine/checkpoint"
 	"github.com/gregor-broker/gregor/engine/commit"
+	"github.com/gregor-broker/gregor/engine/compact"
 	"github.com/gregor-broker/gregor/engine/vfs"
 )
 
@@ -45,6 +46,7 @@ type Store struct {
 	cache *hotReads
 	jobs  *jobs
 	clean *cleaner
+	moves *compact.Throttle
 
 	random func(n int64) int64 // in [0, n]
 
@@ -107,6 +109,7 @@ func Open(opt Options) (*Store, error) {
 		random: func(n int64) int64 { return rand.Int64N(n + 1) }}
 	st.jobs = newJobs(st)
 	st.clean = newCleaner(st)
+	st.moves = compact.NewThrottle(0)
 	for _, path := range opt.Dirs {
 		d, err := st.openDirectory(path)
 		if err != nil {
@@ -227,6 +230,10 @@ func (d *directory) readOffsets(name string) (map[string]int64, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if name == cleanerFile && len(data) == 0 {
+		// Kafka makes it when it starts and writes it when something was cleaned.
+		return map[string]int64{}, nil
 	}
 	entries, err := checkpoint.Decode(data)
 	if err != nil {

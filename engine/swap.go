@@ -36,9 +36,6 @@ func (l *Log) replace(cleaned *segment.Segment, old []*segment.Segment) error {
 		err = cleaned.MoveIndexes(segment.SwapSuffix)
 	}
 	if err == nil {
-		err = sync()
-	}
-	if err == nil {
 		err = cleaned.MoveLog(segment.SwapSuffix)
 	}
 	if err != nil {

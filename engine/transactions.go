@@ -30,6 +30,9 @@ func (l *Log) EndVerification(producerID int64, is Guard) { l.transactions.End(p
 func (l *Log) CheckVerified(producerID int64, epoch int16, is Guard, needed bool) error {
 	l.write.Lock()
 	defer l.write.Unlock()
+	if n := l.successor.Load(); n != nil {
+		return n.CheckVerified(producerID, epoch, is, needed)
+	}
 	return l.transactions.CheckCoordinator(l.write.producers, producerID, epoch, is, needed)
 }
 
@@ -37,6 +40,9 @@ func (l *Log) CheckVerified(producerID int64, epoch int16, is Guard, needed bool
 func (l *Log) Producers() []producer.Producer {
 	l.write.Lock()
 	defer l.write.Unlock()
+	if n := l.successor.Load(); n != nil {
+		return n.Producers()
+	}
 	return l.write.producers.All()
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/gregor-broker/gregor/engine/batch"
 	"github.com/gregor-broker/gregor/engine/codec"
-	"github.com/gregor-broker/gregor/engine/index"
 	"github.com/gregor-broker/gregor/engine/producer"
 	"github.com/gregor-broker/gregor/engine/segment"
 )
@@ -63,6 +62,10 @@ func (v *View) unpin() {
 func (l *Log) Read(from int64, o ReadOptions) (*View, error) {
 	v := views.Get().(*View)
 	for {
+		if n := l.successor.Load(); n != nil {
+			v.Release()
+			return n.Read(from, o)
+		}
 		// The segments before the high watermark: what replaced others lies below it.
 		list := l.segments.Load()
 		high := l.visible.Load()
@@ -82,8 +85,8 @@ func (l *Log) Read(from int64, o ReadOptions) (*View, error) {
 		if err == nil {
 			return v, nil
 		}
-		if gone := errors.Is(err, segment.ErrRetired) || errors.Is(err, index.ErrDetached); gone && l.segments.Load() != list {
-			// Replaced by the cleaner, or deleted.
+		if gone := segment.IsGone(err); gone && (l.segments.Load() != list || l.successor.Load() != nil) {
+			// Replaced by the cleaner, deleted, or moved.
 			v.unpin()
 			continue
 		} else if gone {
@@ -201,8 +204,8 @@ func (l *Log) AbortedTransactions(from, to int64) ([]AbortedTxn, error) {
 }
 
 // settled calls f with the segments, again when some of them were replaced or
-// deleted meanwhile, which f notices by ErrRetired or ErrDetached. A log that
-// is gone itself has no segments.
+// deleted meanwhile, or moved with the log, which f notices by ErrRetired or
+// ErrDetached. A log that is gone itself has no segments.
 func (l *Log) settled(f func(list []*segment.Segment) error) error {
 	for {
 		list := l.segments.Load()
@@ -210,8 +213,10 @@ func (l *Log) settled(f func(list []*segment.Segment) error) error {
 		switch {
 		case err == nil:
 			return nil
-		case !errors.Is(err, segment.ErrRetired) && !errors.Is(err, index.ErrDetached):
+		case !segment.IsGone(err):
 			return fmt.Errorf("%w: log %s: %w", ErrStorage, l.name, err)
+		case l.successor.Load() != nil:
+			return l.successor.Load().settled(f)
 		case l.segments.Load() == list:
 			return f(nil)
 		}

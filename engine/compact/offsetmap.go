@@ -86,21 +86,19 @@ func (m *OffsetMap) Bytes() int64 {
 func (m *OffsetMap) Utilization() float64 { return float64(m.n) / float64(m.most) }
 
 // Put says that the record at offset, which is not negative, is the last of its key so far. It returns false, and
-// changes nothing, when the map is full.
+// changes nothing, when the map is full and the key is not in it.
 func (m *OffsetMap) Put(key []byte, offset int64) bool {
-	if m.n >= m.most {
-		return false
-	}
 	h := sipHash(m.k0, m.k1, key)
 	s := m.shard(h)
-	if s.n+1 >= len(s.entries)-len(s.entries)/4 && !m.grow(s) && s.n+1 >= len(s.entries) {
-		// Full before its time, by chance: a slot must stay empty to end every search. A known key still fits.
-		if e := s.find(h); e.offset == 0 {
-			return false
-		}
+	if s.n+1 >= len(s.entries)-len(s.entries)/4 {
+		m.grow(s)
 	}
 	e := s.find(h)
 	if e.offset == 0 {
+		// A shard may be full before the map is, by chance: one slot stays empty to end every search.
+		if m.n >= m.most || s.n+1 >= len(s.entries) {
+			return false
+		}
 		e.hash = h
 		s.n++
 		m.n++
@@ -141,10 +139,10 @@ func (s *shard) find(h hash128) *mapEntry {
 	}
 }
 
-// grow doubles a shard: its sizes are the final one, half of it, and so on. It returns false at the final one.
-func (m *OffsetMap) grow(s *shard) bool {
+// grow doubles a shard, up to its final size: its sizes are that, half of it, and so on.
+func (m *OffsetMap) grow(s *shard) {
 	if len(s.entries) >= m.final {
-		return false
+		return
 	}
 	size := m.final
 	for half := (size + 1) / 2; half > len(s.entries) && half >= smallestShard; half = (size + 1) / 2 {
@@ -157,5 +155,4 @@ func (m *OffsetMap) grow(s *shard) bool {
 			*s.find(old[i].hash) = old[i]
 		}
 	}
-	return true
 }

@@ -230,6 +230,13 @@ func (t *table) Move(name string) error {
 	return nil
 }
 
+// Rebase says that the file is found under another name from now on: a directory above it was renamed.
+func (t *table) Rebase(name string) {
+	t.mu.Lock()
+	t.name = name
+	t.mu.Unlock()
+}
+
 // search finds how many leading entries satisfy keep, which must be true for
 // a prefix of the entries, and passes the last of them to found. It runs under
 // the fault guard: a file cut short behind our back is an error, not a crash.
