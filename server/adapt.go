@@ -119,6 +119,8 @@ func (b *Broker) topicConfig(im *meta.Image, topic string) *partition.Config {
 			SegmentBytes: t.SegmentBytes, SegmentMs: t.SegmentMs, SegmentJitterMs: t.SegmentJitterMs,
 			IndexIntervalBytes: t.IndexIntervalBytes, SegmentIndexBytes: t.SegmentIndexBytes,
 			Delete: t.Delete, Compact: t.Compact, RetentionMs: t.RetentionMs, RetentionBytes: t.RetentionBytes,
+			MinCleanableDirtyRatio: t.MinCleanableDirtyRatio, MinCompactionLagMs: t.MinCompactionLagMs,
+			MaxCompactionLagMs: t.MaxCompactionLagMs, DeleteRetentionMs: t.DeleteRetentionMs,
 			FileDeleteDelayMs: t.FileDeleteDelayMs, FlushMessages: t.FlushMessages, FlushMs: t.FlushMs,
 			ProducerIDExpirationMs: b.cfg.Log.ProducerIDExpiration.Milliseconds(), Preallocate: t.Preallocate,
 		},

@@ -130,6 +130,11 @@ func (b *Broker) openLogs() error {
 	b.store, err = engine.Open(engine.Options{
 		FS: b.env.FS, Clock: b.env.Clock, Logger: b.env.Logger, Dirs: b.cfg.LogDirs, CacheBytes: b.cfg.CacheBytes,
 		RetentionInterval: b.cfg.Log.RetentionCheck, CheckpointInterval: b.cfg.Log.OffsetCheckpoint,
+		Cleaner: engine.CleanerOptions{
+			Disabled: !b.cfg.Log.CleanerEnable, Threads: int(b.cfg.Log.CleanerThreads), DedupeBufferBytes: b.cfg.Log.CleanerDedupeBufferBytes,
+			LoadFactor: b.cfg.Log.CleanerDedupeLoadFactor, IOBufferBytes: int(b.cfg.Log.CleanerIOBufferBytes),
+			MaxBytesPerSecond: b.cfg.Log.CleanerIOMaxBytesPerSecond, Backoff: b.cfg.Log.CleanerBackoff,
+		},
 	})
 	if err != nil {
 		return err

@@ -231,8 +231,8 @@ func (h *handlers) produceOne(r *produceReply, q *produce.Request, t *produce.To
 		err = checkProduce(q, records, req.Version)
 	}
 	guard, unjoined := join.at(n)
-	if err == nil {
-		err = unjoined
+	if err == nil && unjoined != nil {
+		err, p = unjoined, nil // nothing is told of a log that was not asked
 	}
 	var appended engine.Appended
 	if err == nil {

@@ -24,11 +24,23 @@ const maxPatternBytes = 1 << 10
 
 func (h *handlers) listTransactions(_ *wire.Request, q *kmsg.ListTransactionsRequest, l *later) {
 	resp := kmsg.NewPtrListTransactionsResponse()
-	f := txn.Filter{ProducerIDs: q.ProducerIDFilters, HasStates: len(q.StateFilters) > 0, DurationMs: q.DurationFilterMillis}
+	f := txn.Filter{DurationMs: q.DurationFilterMillis}
+	if len(q.ProducerIDFilters) > 0 {
+		f.ProducerIDs = map[int64]bool{}
+		for _, id := range q.ProducerIDFilters {
+			f.ProducerIDs[id] = true
+		}
+	}
+	if len(q.StateFilters) > 0 {
+		// Where none exists nothing is listed.
+		f.States = map[record.State]bool{}
+	}
+	unknown := map[string]bool{}
 	for _, name := range q.StateFilters {
 		if s, ok := record.StateByName(name); ok {
-			f.States = append(f.States, s)
-		} else if !slices.Contains(resp.UnknownStateFilters, name) {
+			f.States[s] = true
+		} else if !unknown[name] {
+			unknown[name] = true
 			resp.UnknownStateFilters = append(resp.UnknownStateFilters, name)
 		}
 	}

@@ -32,10 +32,21 @@
 //	  a partition named twice                 answered twice
 //	  topic deleted under a session           UNKNOWN_TOPIC_ID, where Kafka remembers the name and says
 //	                                          UNKNOWN_TOPIC_OR_PARTITION or INCONSISTENT_TOPIC_ID
+//	  client id __admin_client                may not write internal topics either: their one writer is the coordinator
+//	FindCoordinator
+//	  the first one of its kind               is answered as soon as the topic is there, where Kafka says
+//	                                          COORDINATOR_NOT_AVAILABLE and is asked again
+//	  a partition that cannot be read         COORDINATOR_NOT_AVAILABLE with the cause, where Kafka names the broker,
+//	                                          which then says NOT_COORDINATOR for ever
+//	  share coordinators                      there are none
+//	DescribeGroups, ConsumerGroupDescribe, OffsetFetch, DeleteGroups
+//	  a group named twice                     answered once
 //	Metadata
 //	  the zero id                             UNKNOWN_TOPIC_ID, where Kafka says UNKNOWN_SERVER_ERROR
 //	DescribeTopicPartitions
 //	  an empty name                           INVALID_TOPIC_EXCEPTION for it alone, where Kafka refuses the request
+//	AddPartitionsToTxn
+//	  no transactions at all                  no results, where Kafka never answers
 //	CreateTopics, CreatePartitions
 //	  configs in the answer                   as they are understood ("true"), where Kafka repeats what was sent ("TRUE")
 //	  too many new partitions                 POLICY_VIOLATION, where Kafka's CreatePartitions says UNKNOWN_SERVER_ERROR

@@ -1,7 +1,9 @@
 package coord
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"runtime/debug"
 	"sync"
@@ -75,6 +77,7 @@ func (s *core) startLoad() {
 
 // load reads the log and puts the shard into service.
 func (s *core) load() {
+	began := s.clock.Now()
 	m, end, err := s.read()
 	s.mu.Lock()
 	if s.state != loading {
@@ -93,10 +96,19 @@ func (s *core) load() {
 	s.loaded = nil
 	s.protected(m.Loaded)
 	s.mu.Unlock()
+	level := slog.LevelDebug
+	took := s.clock.Now().Sub(began)
+	if took >= longLoad {
+		level = slog.LevelInfo
+	}
+	s.logger.Log(context.Background(), level, "a coordinator's log is read", "topic", s.topic, "partition", s.index, "end", end, "took", took)
 	if s.onLoaded != nil {
 		s.onLoaded(s.index)
 	}
 }
+
+// longLoad is what a load takes that somebody may wonder about.
+const longLoad = time.Second
 
 // read makes a fresh machine of the log, all of which is durable then. The lock
 // is not held: nobody else sees the machine yet.

@@ -40,7 +40,9 @@ const (
 	newMemberTimeout = 5 * 60 * 1000
 	// pendingLimit bounds the members of one group that were given an id and have not joined with it.
 	pendingLimit = 10_000
-	stateDead    = "Dead"
+	// metadataLimit bounds what all members of a group say about all their protocols, in bytes: the leader is told it in one response.
+	metadataLimit = 2 * batchLimit
+	stateDead     = "Dead"
 )
 
 // classicGroup is a group whose members assign partitions, or whatever they share, themselves: any protocol type, any
@@ -56,10 +58,12 @@ type classicGroup struct {
 	protocolType      string // "" until somebody joins
 	protocol          *string
 	leader            string              // "" if there is none
+	leaderless        bool                // its record names no leader: it is to rebalance when it is loaded, see downgrade
 	members           []*classicMember    // by id
 	joining, unsynced int                 // members whose join is parked; members that have not asked for their assignment
 	pending           map[string]struct{} // ids given to members that have not joined yet
 	supported         map[string]int32    // members by protocol
+	metadataBytes     int                 // of all members and protocols
 	// topics are those the members subscribe to, sorted; known is false where that cannot be told.
 	topics []string
 	known  bool
@@ -161,6 +165,7 @@ func (g *classicGroup) count(x *classicMember, by int32) {
 	if g.supported == nil {
 		g.supported = map[string]int32{}
 	}
+	g.metadataBytes += int(by) * x.size()
 	for i := range x.protocols {
 		name := x.protocols[i].name
 		if g.supported[name] += by; g.supported[name] == 0 {
@@ -299,6 +304,16 @@ func (g *classicGroup) vote(x *classicMember) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// size is what the member says about all its protocols, in bytes.
+func (x *classicMember) size() int { return protocolBytes(x.protocols) }
+
+func protocolBytes(list []protocol) (n int) {
+	for i := range list {
+		n += len(list[i].name) + len(list[i].metadata)
+	}
+	return n
 }
 
 // metadata is what the member says about a protocol.

@@ -96,8 +96,12 @@ func (m *Machine) joinClassic(c *coord.Context, who Client, g *group, q *kmsg.Jo
 	cg, j := g.classic, &joining{who: who, q: q, protocols: protocolsOf(q), done: done}
 	_, pending := cg.pending[q.MemberID]
 	x := cg.member(q.MemberID)
+	bytes := cg.metadataBytes + protocolBytes(j.protocols)
+	if x != nil {
+		bytes -= x.size()
+	}
 	switch {
-	case !m.accepts(cg, x):
+	case !m.accepts(cg, x) || bytes > metadataLimit:
 		if x != nil {
 			m.dismiss(c, g, x)
 		}

@@ -92,7 +92,7 @@ func loadClassic(v *record.GroupMetadata) *classicGroup {
 	case len(g.members) == 0:
 		g.leader = ""
 	case g.member(g.leader) == nil:
-		g.leader = g.members[0].id
+		g.leader, g.leaderless = g.members[0].id, v.Leader == nil
 	}
 	if len(g.members) > 0 {
 		g.state = classicStable
@@ -159,7 +159,10 @@ func (m *Machine) loadedClassic(c *coord.Context, g *group) {
 	for _, x := range g.classic.members {
 		m.session(c, g, x, int64(x.session))
 	}
-	if int64(len(g.classic.members)) > int64(m.opt.Settings.MaxSize) {
+	switch {
+	case int64(len(g.classic.members)) > int64(m.opt.Settings.MaxSize):
 		m.prepareRebalance(c, g, "the group is larger than group.max.size")
+	case g.classic.leaderless:
+		m.prepareRebalance(c, g, "the group was converted in the middle of a rebalance")
 	}
 }

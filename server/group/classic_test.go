@@ -547,6 +547,47 @@ func TestTooLargeToBeWritten(t *testing.T) {
 	r.expect("g", "PreparingRebalance", 2, 1)
 }
 
+func TestMetadataLimit(t *testing.T) {
+	r := newRig(t)
+	large := "range=" + strings.Repeat("x", metadataLimit/4)
+	join := func(member, metadata string) *answer[*kmsg.JoinGroupResponse] {
+		q := joinRequest("g", member, metadata)
+		if member == "" {
+			q.Version = 3
+		}
+		return r.join(q)
+	}
+	var joins []*answer[*kmsg.JoinGroupResponse]
+	for range 3 {
+		joins = append(joins, join("", large))
+	}
+	if v := join("", large).now(); v.ErrorCode != codeGroupMaxSizeReached {
+		t.Fatal(v.ErrorCode)
+	}
+	joins = append(joins, join("", "range=small"))
+	r.pass(6 * time.Second)
+	var leader, other string
+	for _, j := range joins {
+		if v := j.now(); v.LeaderID == v.MemberID {
+			leader = v.MemberID
+		} else {
+			other = v.MemberID
+		}
+	}
+	// Who says the same again, or less, is not refused; what a member takes is given back when it goes.
+	join(other, "range=less").parked()
+	if s := r.leave("g", leader, other); s != "0 [0 0]" {
+		t.Fatal(s)
+	}
+	join("", "range="+strings.Repeat("x", metadataLimit/8)).parked()
+	r.pass(time.Hour)
+	r.machine(func(m *Machine) {
+		if g := m.groups["g"]; g != nil && g.classic.metadataBytes != 0 {
+			t.Errorf("%d bytes are left", g.classic.metadataBytes)
+		}
+	})
+}
+
 func TestPendingLimit(t *testing.T) {
 	r := newRig(t)
 	for range pendingLimit {

@@ -16,7 +16,8 @@ const (
 )
 
 // consumerGroup is a group of KIP-848: the broker computes a target assignment, and each member moves towards it on its own, giving up
-// partitions before others get them (ConsumerGroup). Everything but checked and resolving follows from the log.
+// partitions before others get them (ConsumerGroup). Everything but checked, unsettled and resolving
+// follows from the log.
 type consumerGroup struct {
 	id    string
 	epoch int32 // rises with every change that asks for a new target assignment
@@ -39,6 +40,7 @@ type consumerGroup struct {
 	oldMetadata      bool             // the log has a ConsumerGroupPartitionMetadata record of Kafka 4.0
 
 	checked   bool        // hash is that of the newest image
+	unsettled bool        // it was a classic group in the middle of a rebalance a moment ago
 	resolving *resolution // of the regular expressions, under way
 }
 

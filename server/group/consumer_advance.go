@@ -113,6 +113,9 @@ func (m *Machine) checkTopics(c *coord.Context, g *consumerGroup, rebalance bool
 	if !rebalance && g.checked {
 		return
 	}
+	if g.unsettled { // Kafka counts on the new member's topics to raise the epoch, but it may have none
+		rebalance, g.unsettled = true, false
+	}
 	hash := m.metadataHash(g)
 	if rebalance || hash != g.hash {
 		m.write(c, g.key(record.TypeConsumerGroupMetadata, ""), &record.ConsumerGroupMetadata{Epoch: g.epoch + 1, MetadataHash: hash})

@@ -135,11 +135,7 @@ func (m *Machine) syncConsumer(c *coord.Context, e *group, q *kmsg.SyncGroupRequ
 			s, _ := readSubscription(x.classic.SupportedProtocols[0].Metadata)
 			version = s.version
 		}
-		r.MemberAssignment = writeAssignment(version, m.opt.Image(), func(yield func(assign.TopicID, []int32)) {
-			for i := range x.assigned {
-				yield(x.assigned[i].TopicID, x.assigned[i].Partitions)
-			}
-		})
+		r.MemberAssignment = writeAssignment(version, m.opt.Image(), x.assigned.yield)
 	}
 	coord.Send(c, done, r)
 }

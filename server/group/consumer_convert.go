@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gregor-broker/gregor/server/coord"
 	"github.com/gregor-broker/gregor/server/group/assign"
@@ -49,6 +50,8 @@ func (m *Machine) upgrade(c *coord.Context, e *group) (*consumerGroup, *refusal)
 	image := m.opt.Image()
 	about := make([]*record.ConsumerGroupMemberMetadata, len(cg.members))
 	assigned := make([]assign.Assignment, len(cg.members))
+	claimed := make([]assign.Assignment, len(cg.members))
+	held := map[owned]bool{}
 	for i, x := range cg.members {
 		metadata := x.metadata(cg.protocol)
 		if cg.protocol == nil && len(x.protocols) > 0 {
@@ -63,6 +66,14 @@ func (m *Machine) upgrade(c *coord.Context, e *group) (*consumerGroup, *refusal)
 			return cannot("an unsupported custom assignor is in use. Please refer to the documentation or switch to a default assignor before re-attempting the upgrade")
 		}
 		assigned[i] = byID(image, partitions)
+		for _, t := range assigned[i] {
+			for _, p := range t.Partitions {
+				held[owned{t.Topic, p}] = true
+			}
+		}
+		if len(x.assignment) == 0 {
+			claimed[i] = byID(image, s.owned)
+		}
 		none := ""
 		about[i] = &record.ConsumerGroupMemberMetadata{InstanceID: x.instance, ClientID: x.clientID, ClientHost: x.clientHost, SubscribedTopicNames: s.topics,
 			SubscribedTopicRegex: &none, RebalanceTimeoutMs: x.rebalance, ClassicMemberMetadata: classicMetadata(x.session, x.protocols)}
@@ -70,14 +81,24 @@ func (m *Machine) upgrade(c *coord.Context, e *group) (*consumerGroup, *refusal)
 			about[i].RackID = &s.rack
 		}
 	}
+	// A member in the middle of a rebalance has no assignment, but a cooperative one goes on reading what it said it owns.
+	for i := range claimed {
+		for _, t := range claimed[i] {
+			free := slices.DeleteFunc(slices.Clone(t.Partitions), func(p int32) bool { return held[owned{t.Topic, p}] })
+			for _, p := range free {
+				held[owned{t.Topic, p}] = true
+			}
+			assigned[i] = assign.New(append(slices.Clone(assigned[i]), assign.TopicPartitions{Topic: t.Topic, Partitions: free}))
+		}
+	}
 
-	members, generation := cg.members, cg.generation
+	members, generation, unsettled := cg.members, cg.generation, cg.state != classicStable
 	cg.answerAll(c, codeRebalanceInProgress)
 	m.stopClassic(c, e)
 	m.write(c, classicKey(e.id), nil)
 	e = m.entry(e.id)
 	g := newConsumerGroup(e.id)
-	e.consumer = g
+	e.consumer, g.unsettled = g, unsettled
 	for i, x := range members {
 		m.write(c, g.key(record.TypeConsumerGroupMemberMetadata, x.id), about[i])
 	}
@@ -143,8 +164,9 @@ func (m *Machine) downgrades(g *consumerGroup, size int) bool {
 	return true
 }
 
-// downgrade converts a KIP-848 group, of which only members stay that speak the classic protocol, to a classic group; each has the target
-// assignment. joining is the static member whose change of protocol brought it about, nil where it was leaving members
+// downgrade converts a KIP-848 group, of which only members stay that speak the classic protocol, to a classic group. Each is said to have what it
+// really holds: where that is not the target, the group rebalances, and were it converted back before that is over, the target would give
+// partitions away that somebody still reads (Kafka writes the target). joining is the static member whose change of protocol brought it about, nil where it was leaving members
 // (GroupMetadataManager.convertToClassicGroup).
 func (m *Machine) downgrade(c *coord.Context, e *group, leaving []*consumerMember, joining *consumerMember) {
 	g, image := e.consumer, m.opt.Image()
@@ -169,11 +191,8 @@ func (m *Machine) downgrade(c *coord.Context, e *group, leaving []*consumerMembe
 	cg.protocol = &name
 	for _, cx := range cg.members {
 		s, _ := readSubscription(cx.metadata(cg.protocol))
-		cx.assignment = writeAssignment(s.version, image, func(yield func(assign.TopicID, []int32)) {
-			for _, t := range g.targets[cx.id] {
-				yield(t.Topic, t.Partitions)
-			}
-		})
+		x := g.member(cx.id)
+		cx.assignment = writeAssignment(s.version, image, x.assigned.plus(x.revoking).yield)
 	}
 	cg.readSubscriptions(m)
 	// Kafka does not rebalance when the target is up to date; then a member that waits for its partitions would wait for ever.
@@ -183,7 +202,12 @@ func (m *Machine) downgrade(c *coord.Context, e *group, leaving []*consumerMembe
 	}
 	e = m.entry(e.id)
 	e.classic = cg
-	m.write(c, classicKey(e.id), cg.value())
+	v := cg.value()
+	if rebalance {
+		// A coordinator that loads this shall rebalance too: to Kafka's the record means a stable group, whose members would keep what they have.
+		v.Leader = nil
+	}
+	m.write(c, classicKey(e.id), v)
 	for _, cx := range cg.members {
 		m.session(c, e, cx, int64(cx.session))
 	}

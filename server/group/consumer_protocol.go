@@ -82,7 +82,7 @@ func readAssignment(assignment []byte) (list []namedPartitions, custom, ok bool)
 }
 
 // writeAssignment is an assignment in a version of the consumers' protocol. Topics that do not exist are left out.
-func writeAssignment(version int16, image *meta.Image, each func(yield func(topic assign.TopicID, partitions []int32))) []byte {
+func writeAssignment(version int16, image *meta.Image, each func(f func(topic assign.TopicID, partitions []int32))) []byte {
 	b := prim.AppendInt16(nil, min(max(version, 0), consumerProtocolVersion))
 	at, n := len(b), 0
 	b = prim.AppendArrayLen(b, 0)

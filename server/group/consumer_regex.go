@@ -148,7 +148,7 @@ func (m *Machine) resolvePatterns(c *coord.Context, g *consumerGroup) {
 	budget := patternBudget
 	for all := r.image.Topics(); r.next < len(all); r.next++ {
 		if budget <= 0 {
-			c.Timer(coord.TimerKey{Kind: timerPatterns, Name: g.id}, c.Now())
+			c.Timer(coord.TimerKey{Kind: timerPatterns, Name: g.id}, c.Now()+1) // others have their turn
 			return
 		}
 		name := all[r.next].Name

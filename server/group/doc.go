@@ -11,9 +11,9 @@
 // been given a member id but has not joined, whose request is parked, when a session ends, and a classic group's rebalance
 // as long as its assignments have not come.
 //
-// What bounds memory: a request (2 MiB) bounds what one member brings, group.max.size the members of a group, pendingLimit the members
-// that were only given an id, one parked join and one parked sync a member; groups and offsets live until their
-// retention has passed, as in Kafka. One operation writes at most batchLimit bytes.
+// What bounds memory: a request (2 MiB) bounds what one member brings, group.max.size and metadataLimit the members of a group,
+// pendingLimit those that were only given an id; of a member one join and one sync are parked; groups and offsets live until
+// their retention has passed, as in Kafka. One operation writes at most batchLimit bytes.
 //
 // The package never sees a connection, a partition's log or an API version table; what a request may touch at all
 // (topics that exist, access) is decided before it comes here.

@@ -75,6 +75,12 @@ func (h holdings) each(f func(topic assign.TopicID, partition int32)) {
 	}
 }
 
+func (h holdings) yield(f func(topic assign.TopicID, partitions []int32)) {
+	for i := range h {
+		f(h[i].TopicID, h[i].Partitions)
+	}
+}
+
 func (h holdings) equal(o holdings) bool {
 	return slices.EqualFunc(h, o, func(a, b record.TopicPartitions) bool {
 		return a.TopicID == b.TopicID && slices.Equal(a.Partitions, b.Partitions) && slices.Equal(a.AssignmentEpochs, b.AssignmentEpochs)

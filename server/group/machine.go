@@ -21,7 +21,7 @@ type Client struct {
 type Options struct {
 	Settings config.Groups
 	Offsets  config.Offsets
-	// GroupConfig are the values of a KIP-848 group: the broker's, or those set on the group (KIP-1331 group configs).
+	// GroupConfig are the values of a KIP-848 group: the broker's, or those set on the group as a config resource.
 	GroupConfig func(group string) (sessionMs, heartbeatMs, assignmentIntervalMs int64)
 	// Image is the newest cluster metadata.
 	Image func() *meta.Image

@@ -47,6 +47,7 @@ func (r *rig) serve() {
 	r.run.SetPartitions(1)
 	r.run.Serve(0, r.log)
 	r.run.WaitLoaded()
+	r.machine(func(*Machine) {})
 }
 
 // restart is a crash: soft state is lost.

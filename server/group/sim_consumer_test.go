@@ -12,7 +12,6 @@ import (
 
 	"github.com/gregor-broker/gregor/server/coord"
 	"github.com/gregor-broker/gregor/server/group/assign"
-	"github.com/gregor-broker/gregor/server/meta"
 )
 
 // modernClient is a consumer of a KIP-848 group, by the new protocol or by the classic one: it joins, takes its time to give up
@@ -30,11 +29,12 @@ type modernClient struct {
 	id      string
 	epoch   int32 // or generation; 0 outside of the group
 	owned   map[owned]bool
-	target  map[owned]bool // what it was told to own, nil when it does
-	settles time.Time      // when it will
-	full    bool           // the next heartbeat tells all
-	tell    bool           // the next heartbeat tells what is owned
-	joined  *kmsg.JoinGroupResponse
+	target  map[owned]bool          // what it was told to own, nil when it does
+	settles time.Time               // when it will
+	full    bool                    // the next heartbeat tells all
+	tell    bool                    // the next heartbeat tells what is owned
+	joined  *kmsg.JoinGroupResponse // not synced yet, on purpose
+	synced  bool
 
 	busy    int // as in classicClient
 	asked   int
@@ -62,116 +62,8 @@ func addConsumerClients(w *world) {
 	w.clients = append(w.clients, &topicMaker{}, &referee{})
 }
 
-// topicMaker creates, grows and deletes a topic.
-type topicMaker struct {
-	made  int
-	quiet bool
-}
-
-func (t *topicMaker) behave(*world)           { t.quiet = true }
-func (t *topicMaker) unsettled(*world) string { return "" }
-
-func (t *topicMaker) tick(w *world) {
-	if t.quiet || !w.chance(0.01) {
-		return
-	}
-	d := meta.NewDelta(w.image)
-	apply := func(list ...meta.Record) {
-		for _, r := range list {
-			if err := d.Apply(r); err != nil {
-				w.fail("image: %v", err)
-			}
-		}
-	}
-	switch old := w.image.Topic(modernTopic); {
-	case old == nil:
-		t.made++
-		id := meta.UUID{byte(t.made), 2}
-		apply(&meta.TopicRecord{Name: modernTopic, TopicID: id})
-		apply(partitionRecords(id, 0, 1+w.rng.Int32N(4))...)
-	case w.chance(0.5):
-		n := int32(len(old.Partitions))
-		apply(partitionRecords(old.ID, n, n+1+w.rng.Int32N(3))...)
-	default:
-		apply(&meta.RemoveTopicRecord{TopicID: old.ID})
-	}
-	before := w.image
-	w.image = d.Image(before.Offset+1, 1)
-	w.logf("topic %s has now %d partitions", modernTopic, len(w.partitionsOf(modernTopic)))
-	_ = w.run.DoAt(0, func(c *coord.Context, m *Machine) { m.ImageChanged(c, before, w.image) })
-	w.run.WaitLoaded()
-}
-
-// partitionsOf is all partitions of a topic, none if it does not exist.
-func (w *world) partitionsOf(topic string) (list []owned) {
-	t := w.image.Topic(topic)
-	if t == nil {
-		return nil
-	}
-	for _, p := range t.Partitions {
-		list = append(list, owned{assign.TopicID(t.ID), p.ID})
-	}
-	return list
-}
-
-// referee sees to it that no partition has two owners, in the coordinator and among those it counts as members.
-type referee struct{}
-
-func (referee) behave(*world)           {}
-func (referee) unsettled(*world) string { return "" }
-
-func (referee) tick(w *world) {
-	w.peek(func(m *Machine) {
-		for _, e := range m.groups {
-			if e.consumer != nil {
-				judgeGroup(w, e.consumer)
-			}
-		}
-	})
-}
-
-func judgeGroup(w *world, g *consumerGroup) {
-	holders, total := map[owned]*consumerMember{}, 0
-	for _, x := range g.members {
-		for _, h := range [...]holdings{x.assigned, x.revoking} {
-			h.each(func(topic assign.TopicID, p int32) {
-				o := owned{topic, p}
-				total++
-				if was := holders[o]; was != nil {
-					w.fail("group %s: partition %d of %x is held by %s and by %s", g.id, p, topic, was.id, x.id)
-				}
-				holders[o] = x
-				if g.owners[o] != x {
-					w.fail("group %s: partition %d of %x has the wrong owner", g.id, p, topic)
-				}
-			})
-		}
-		if x.epoch > g.assignmentEpoch || g.assignmentEpoch > g.epoch {
-			w.fail("group %s: epochs of member %s: %d, of the assignment %d, of the group %d", g.id, x.id, x.epoch, g.assignmentEpoch, g.epoch)
-		}
-	}
-	if len(g.owners) != total {
-		w.fail("group %s: %d partitions are held, %d have owners", g.id, total, len(g.owners))
-	}
-	for _, c := range w.clients {
-		c, ok := c.(*modernClient)
-		if !ok || c.group != g.id {
-			continue
-		}
-		x := g.member(c.id)
-		if x == nil {
-			continue // it may not know yet that it was removed
-		}
-		for o := range c.owned {
-			if holders[o] != x && w.image.TopicByID(meta.UUID(o.topic)) != nil {
-				w.fail("group %s: %s owns partition %d of %x, which is not its own", g.id, c.name, o.partition, o.topic)
-			}
-		}
-	}
-}
-
 func (c *modernClient) behave(w *world) {
-	c.quiet, c.until, c.joined = true, w.now(), nil
+	c.quiet, c.until = true, w.now()
 }
 
 func (c *modernClient) wants(topic string) bool {
@@ -252,8 +144,8 @@ func (c *modernClient) restart(w *world, after time.Duration) {
 	if w.chance(0.3) {
 		c.classic = !c.classic
 	}
-	if c.classic {
-		c.regex = ""
+	if c.classic && c.regex != "" {
+		c.topics, c.regex = []string{simTopic}, ""
 	}
 }
 
@@ -265,6 +157,9 @@ func (c *modernClient) tick(w *world) {
 	if c.busy != 0 { // the coordinator has gone, or the answer was lost
 		c.asked++
 		c.busy, c.full = 0, true
+		if c.classic && !c.synced {
+			c.rejoin()
+		}
 	} else if now.Before(c.until) {
 		return
 	}
@@ -510,7 +405,11 @@ func (c *modernClient) join(w *world) {
 		w.logf("%s joins %s: code %d generation %d members %d", c.name, c.group, r.ErrorCode, r.Generation, len(r.Members))
 		switch r.ErrorCode {
 		case codeNone:
-			c.id, c.epoch = r.MemberID, r.Generation
+			c.id, c.epoch, c.synced = r.MemberID, r.Generation, false
+			if !c.quiet && w.chance(0.1) {
+				c.joined, c.until = r, w.now().Add(w.between(0, time.Minute))
+				return
+			}
 			c.sync(w, r)
 		case codeMemberIDRequired:
 			c.id = r.MemberID
@@ -556,7 +455,7 @@ func (c *modernClient) sync(w *world, joined *kmsg.JoinGroupResponse) {
 		if !ok || custom {
 			w.fail("%s is assigned %x", c.name, r.MemberAssignment)
 		}
-		c.beat = w.now().Add(simHeartbeat)
+		c.synced, c.beat = true, w.now().Add(simHeartbeat)
 		for _, t := range byID(w.image, list) {
 			for _, p := range t.Partitions {
 				c.owned[owned{t.Topic, p}] = true
@@ -611,22 +510,4 @@ func (c *modernClient) classicHeartbeat(w *world) {
 			c.judge(w, r.ErrorCode)
 		}
 	})
-}
-
-// dumpConsumer is the hard state of a KIP-848 group as text.
-func dumpConsumer(g *consumerGroup) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "  consumer epoch %d hash %d assignment %d at %d old %v static %v topics %v regexes %v assignors %v classic %d %v\n", g.epoch, g.hash, g.assignmentEpoch, g.assignedAt,
-		g.oldMetadata, g.static, g.topics, g.regexes, g.assignors, g.classicMembers, g.classicProtocols)
-	for _, regex := range g.patterns() {
-		fmt.Fprintf(&b, "    %s matches %+v\n", regex, *g.matched[regex])
-	}
-	for _, x := range g.members {
-		fmt.Fprintf(&b, "    %s epochs %d %d state %d %q %q %q %d %s %s %v %q classic %v assigned %v revoking %v\n", x.id, x.epoch, x.previous, x.state, text(x.instance), text(x.rack), text(x.assignor),
-			x.rebalance, x.clientID, x.clientHost, x.topics, x.regex, x.classic != nil, x.assigned, x.revoking)
-	}
-	for _, id := range g.assignees() {
-		fmt.Fprintf(&b, "    target of %s: %v\n", id, g.targets[id])
-	}
-	return b.String()
 }

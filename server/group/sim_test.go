@@ -133,11 +133,12 @@ func newWorld(t testing.TB, seed uint64) *world {
 
 // simOptions are the settings of a simulated coordinator; ids come from rng.
 func simOptions(rng *rand.Rand) Options {
+	interval := int64(rng.IntN(2)) * 1000
 	return Options{
 		Settings: config.Groups{MinSessionTimeout: 6 * time.Second, MaxSessionTimeout: 30 * time.Minute, InitialRebalanceDelay: time.Duration(rng.IntN(2)) * 3 * time.Second, MaxSize: 1000,
 			Consumer: config.ConsumerGroups{SessionTimeout: 45 * time.Second, HeartbeatInterval: 5 * time.Second, MaxSize: 1000, Assignors: []string{"uniform", "range"}, MigrationPolicy: "bidirectional"}},
 		Offsets:     config.Offsets{Retention: simRetention, RetentionCheck: 10 * time.Minute, MetadataMaxBytes: 4096},
-		GroupConfig: func(string) (int64, int64, int64) { return 45_000, 5000, int64(rng.IntN(2)) * 1000 },
+		GroupConfig: func(string) (int64, int64, int64) { return 45_000, 5000, interval },
 		Image:       func() *meta.Image { return simImage(simTopic) },
 		NewID: func() string {
 			var b [16]byte
@@ -155,7 +156,7 @@ func (w *world) serve() {
 	w.run = coord.NewRuntime(coord.Options[*Machine]{Topic: "__consumer_offsets", New: func(p int32) *Machine { return New(w.opt, p) }, Clock: w.clock, Codec: codec.None})
 	w.run.SetPartitions(1)
 	w.run.Serve(0, (*simLog)(w))
-	w.run.WaitLoaded()
+	w.settle()
 	w.logf("coordinator serves a log of %d records", w.log.End())
 	w.peek(func(m *Machine) {
 		for name, g := range m.groups {
@@ -258,7 +259,27 @@ func call[T any](w *world, what string, bound time.Duration, op func(c *coord.Co
 	if err := w.run.Do("any", func(c *coord.Context, m *Machine) { op(c, m, done) }); err != nil {
 		done(none, err)
 	}
-	w.run.WaitLoaded() // an append may have been refused
+	w.settle() // an append may have been refused
+}
+
+// settle waits until a log that is read in the background is in service.
+func (w *world) settle() {
+	w.run.WaitLoaded()
+	_ = w.run.DoAt(0, func(*coord.Context, *Machine) {})
+}
+
+// advance lets time pass. After each moment at which a timer fired everything comes to rest, so that a seed says all.
+func (w *world) advance(d time.Duration) {
+	for {
+		next, ok := w.clock.Next()
+		if !ok || next > d {
+			break
+		}
+		w.clock.Advance(next)
+		w.settle()
+		d -= next
+	}
+	w.clock.Advance(d)
 }
 
 // deliver hands out answers until there are none.
@@ -272,8 +293,7 @@ func (w *world) deliver() {
 
 // step lets time pass and everybody act.
 func (w *world) step(d time.Duration) {
-	w.clock.Advance(d)
-	w.run.WaitLoaded()
+	w.advance(d)
 	if w.manual && (w.calm || w.chance(0.5)) {
 		w.log.Sync(nil)
 	}
@@ -313,9 +333,9 @@ func (w *world) trouble() {
 		w.logf("an append is refused")
 		w.log.Refuse(errors.New("no space"))
 		w.clients[w.rng.IntN(len(w.clients))].tick(w)
-		w.clock.Advance(w.between(0, 3*time.Second))
+		w.advance(w.between(0, 3*time.Second))
 		w.log.Refuse(nil)
-		w.run.WaitLoaded()
+		w.settle()
 		w.deliver()
 	case w.chance(0.01):
 		w.replayed()

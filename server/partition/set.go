@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -165,9 +164,13 @@ func (s *Set) directory(p *meta.Partition) string {
 	return s.opt.Default
 }
 
-// open does the jobs, a few at a time: opening is mostly waiting for the disk.
+// openers is how many logs are opened or created at a time: that is mostly
+// waiting for the disk, whose file system makes the syncs of many one.
+const openers = 16
+
+// open does the jobs.
 func (s *Set) open(jobs []work) {
-	workers := min(len(jobs), 16)
+	workers := min(len(jobs), openers)
 	if workers <= 1 {
 		for i := range jobs {
 			jobs[i].out = s.openOne(&jobs[i])

@@ -182,9 +182,8 @@ func sorted(topics []record.Topic) []record.Topic {
 		if inOrder && i > 0 && topics[i].Name == topics[i-1].Name {
 			inOrder = false // a topic named twice: put together below
 		}
-		if !slices.IsSorted(topics[i].Partitions) {
-			slices.Sort(topics[i].Partitions)
-		}
+		slices.Sort(topics[i].Partitions)
+		topics[i].Partitions = slices.Compact(topics[i].Partitions)
 	}
 	if inOrder {
 		return topics
@@ -205,24 +204,31 @@ func contains(topics []record.Topic, p Partition) bool {
 // merge makes the topics with more partitions; grown is false if all were there. The topics it is given stay as they are;
 // the result is never nil.
 func merge(topics []record.Topic, more []Partition) (all []record.Topic, grown bool) {
-	all = append(make([]record.Topic, 0, len(topics)+1), topics...)
-	own := map[string]bool{} // topics whose partitions are not shared with the old ones any more
-	for _, p := range more {
-		i, ok := slices.BinarySearchFunc(all, p.Topic, byName)
-		if !ok {
-			all = slices.Insert(all, i, record.Topic{Name: p.Topic})
-			own[p.Topic] = true
-		}
-		at, ok := slices.BinarySearch(all[i].Partitions, p.Index)
-		if ok {
+	more = slices.Clone(more)
+	slices.SortFunc(more, func(a, b Partition) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Index, b.Index))
+	})
+	all = make([]record.Topic, 0, len(topics)+1)
+	for len(topics) > 0 || len(more) > 0 {
+		if len(more) == 0 || len(topics) > 0 && topics[0].Name < more[0].Topic {
+			all = append(all, topics[0])
+			topics = topics[1:]
 			continue
 		}
-		if !own[p.Topic] {
-			all[i].Partitions = slices.Clone(all[i].Partitions)
-			own[p.Topic] = true
+		t := record.Topic{Name: more[0].Topic}
+		if len(topics) > 0 && topics[0].Name == t.Name {
+			t, topics = topics[0], topics[1:]
 		}
-		all[i].Partitions = slices.Insert(all[i].Partitions, at, p.Index)
-		grown = true
+		have := len(t.Partitions)
+		t.Partitions = slices.Clone(t.Partitions)
+		for len(more) > 0 && more[0].Topic == t.Name {
+			t.Partitions = append(t.Partitions, more[0].Index)
+			more = more[1:]
+		}
+		slices.Sort(t.Partitions)
+		t.Partitions = slices.Compact(t.Partitions)
+		grown = grown || len(t.Partitions) > have
+		all = append(all, t)
 	}
 	return all, grown
 }

@@ -2,7 +2,6 @@ package txn
 
 import (
 	"regexp"
-	"slices"
 
 	"github.com/gregor-broker/gregor/server/coord"
 	"github.com/gregor-broker/gregor/server/txn/record"
@@ -37,11 +36,10 @@ func (m *Machine) Describe(c *coord.Context, transactionalID string, done coord.
 
 // Filter says which transactional ids List lists: those that pass all of it.
 type Filter struct {
-	ProducerIDs []int64        // none: all
-	States      []record.State // of HasStates
-	HasStates   bool           // with no state that exists in States, nothing is listed
-	DurationMs  int64          // open for longer than that; negative: all
-	Pattern     *regexp.Regexp // matches the whole id; nil: all
+	ProducerIDs map[int64]bool        // nil: all
+	States      map[record.State]bool // nil: all
+	DurationMs  int64                 // open for longer than that; negative: all
+	Pattern     *regexp.Regexp        // matches the whole id; nil: all
 }
 
 // Listed is one transactional id.
@@ -57,8 +55,8 @@ func (m *Machine) List(c *coord.Context, f Filter, done coord.Done[[]Listed]) {
 	for id, t := range m.all {
 		switch {
 		case t.v.State == record.Dead,
-			len(f.ProducerIDs) > 0 && !slices.Contains(f.ProducerIDs, t.v.ProducerID),
-			f.HasStates && !slices.Contains(f.States, t.v.State),
+			f.ProducerIDs != nil && !f.ProducerIDs[t.v.ProducerID],
+			f.States != nil && !f.States[t.v.State],
 			f.DurationMs >= 0 && c.Now()-t.v.StartedMs <= f.DurationMs,
 			f.Pattern != nil && !f.Pattern.MatchString(id):
 			continue

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gregor-broker/gregor/server/config"
@@ -31,6 +32,7 @@ type Options struct {
 type Machine struct {
 	opt       *Options
 	partition int32
+	number    int64 // of all Machines of the process
 	all       map[string]*transaction
 	ongoing   map[*transaction]struct{}
 	watching  bool // the timer for timed-out transactions is set
@@ -60,12 +62,14 @@ const (
 // batchLimit bounds how many transactions one search ends: their records are one batch.
 const batchLimit = 1000
 
+var machines atomic.Int64
+
 // New makes the empty Machine of a partition.
 func New(o Options, partition int32) *Machine {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Machine{opt: &o, partition: partition, all: map[string]*transaction{}, ongoing: map[*transaction]struct{}{}}
+	return &Machine{opt: &o, partition: partition, number: machines.Add(1), all: map[string]*transaction{}, ongoing: map[*transaction]struct{}{}}
 }
 
 // Apply takes a record in. Records of versions that Kafka 4.3 does not know are skipped, as Kafka skips them.

@@ -28,6 +28,14 @@ type Marker struct {
 	// data (KIP-890, WriteTxnMarkers 2).
 	Version    int16
 	Partitions []Partition
+
+	from source
+}
+
+// source is the Machine that a marker comes from; later ones of a partition have higher numbers.
+type source struct {
+	partition int32
+	number    int64
 }
 
 // Markers writes markers. Write calls done once, from any goroutine but not with a lock of the caller held, when each
@@ -36,15 +44,19 @@ type Markers interface {
 	Write(m Marker, done func(results []error))
 }
 
-// Gate makes Writes of one transactional id come one after the other. A Machine whose log refused an append is thrown away
-// while its markers are under way; without the gate such a marker could be appended after the next Machine has completed
-// the transaction, and end the one that follows.
-func Gate(m Markers) Markers { return &gate{markers: m, busy: map[string][]func(){}} }
+// Gate makes Writes of one transactional id come one after the other, and leaves those of a Machine out that has a
+// successor which wrote. A Machine whose log refused an append is thrown away while its markers are under way, and the next
+// one sends them again; without the gate one of both could be appended after the transaction is complete, and end the one
+// that follows. What is left out is never answered: nobody is there to hear it.
+func Gate(m Markers) Markers {
+	return &gate{markers: m, busy: map[string][]func(){}, newest: map[int32]int64{}}
+}
 
 type gate struct {
 	markers Markers
 	mu      sync.Mutex
 	busy    map[string][]func() // what waits behind the one under way
+	newest  map[int32]int64     // the newest Machine of each partition that wrote
 }
 
 // Write passes a marker on when none of its transactional id is under way.
@@ -54,12 +66,17 @@ func (g *gate) Write(m Marker, done func([]error)) {
 		return
 	}
 	write := func() {
+		if g.outdated(m.from) {
+			g.leave(m.TransactionalID)
+			return
+		}
 		g.markers.Write(m, func(results []error) {
 			g.leave(m.TransactionalID)
 			done(results)
 		})
 	}
 	g.mu.Lock()
+	g.newest[m.from.partition] = max(g.newest[m.from.partition], m.from.number)
 	queue, busy := g.busy[m.TransactionalID]
 	if busy {
 		g.busy[m.TransactionalID] = append(queue, write)
@@ -70,6 +87,12 @@ func (g *gate) Write(m Marker, done func([]error)) {
 	if !busy {
 		write()
 	}
+}
+
+func (g *gate) outdated(s source) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return s.number < g.newest[s.partition]
 }
 
 func (g *gate) leave(id string) {
@@ -107,7 +130,8 @@ func (m *Machine) send(c *coord.Context, t *transaction) {
 func (m *Machine) deliver(c *coord.Context, t *transaction) {
 	s, opt, partition, id := t.sending, m.opt, m.partition, t.id
 	marker := Marker{TransactionalID: id, ProducerID: t.v.ProducerID, ProducerEpoch: t.v.ProducerEpoch, CoordinatorEpoch: c.Epoch(),
-		Commit: t.v.State == record.PrepareCommit, Version: t.v.ClientVersion, Partitions: s.left}
+		Commit: t.v.State == record.PrepareCommit, Version: t.v.ClientVersion, Partitions: s.left,
+		from: source{partition, m.number}}
 	c.Then(func() {
 		opt.Markers.Write(marker, func(results []error) {
 			opt.Again(partition, func(c *coord.Context, m *Machine) { m.delivered(c, id, s, results) })

@@ -29,15 +29,16 @@ var (
 // world is one broker, its clients and what they believe. Everything that happens is a choice of rand: which message
 // arrives, which is lost, when a log is synced, when the power goes.
 type world struct {
-	t      *testing.T
-	seed   uint64
-	rand   *rand.Rand
-	clock  *clock.Manual
-	log    *coordtest.Log
-	rt     *coord.Runtime[*Machine]
-	logs   []*simLog
-	lastID int64
-	calm   bool
+	t       *testing.T
+	seed    uint64
+	rand    *rand.Rand
+	clock   *clock.Manual
+	log     *coordtest.Log
+	rt      *coord.Runtime[*Machine]
+	logs    []*simLog
+	lastID  int64
+	version int16 // of the cluster
+	calm    bool
 
 	mu      sync.Mutex
 	events  []event // what may happen next
@@ -106,7 +107,7 @@ var simSettings = config.Transactions{MaxTimeout: 15 * time.Minute, IDExpiration
 func (w *world) serve() {
 	gate := Gate(w)
 	w.rt = coord.NewRuntime(coord.Options[*Machine]{Topic: "__transaction_state", Clock: w.clock, New: func(p int32) *Machine {
-		return New(Options{Settings: simSettings, Version: func() int16 { return 2 }, Markers: gate,
+		return New(Options{Settings: simSettings, Version: func() int16 { return w.version }, Markers: gate,
 			Again: func(p int32, op func(*coord.Context, *Machine)) { _ = w.rt.DoAt(p, op) },
 			NextProducerID: func() (int64, error) {
 				w.mu.Lock()
@@ -323,13 +324,21 @@ func (w *world) check() {
 
 func simulate(t *testing.T, seed uint64) (commits, fences int) {
 	w := &world{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 890)), clock: clock.NewManual(time.UnixMilli(1_000_000)),
-		log: coordtest.NewLog(0, true), lastID: 100, owners: map[string]owner{}}
+		log: coordtest.NewLog(0, true), lastID: 100, version: 2, owners: map[string]owner{}}
+	if w.rand.IntN(4) == 0 {
+		w.version = 1
+	}
 	for i := range simPartitions {
 		w.logs = append(w.logs, newSimLog(w, int32(i)))
 	}
 	for i := range 3 {
 		w.sessions++
 		w.clients = append(w.clients, &client{w: w, number: i, session: w.sessions, id: fmt.Sprint("id", i%2), version: int16(w.rand.IntN(2) * 2)})
+	}
+	if w.version == 1 {
+		for _, c := range w.clients {
+			c.version = 0
+		}
 	}
 	w.serve()
 	for range 1000 {

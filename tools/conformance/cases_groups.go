@@ -68,7 +68,7 @@ func coordinators(b *broker) {
 		c.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: 2, ResourceName: name,
 			ConfigNames: []string{"cleanup.policy", "compression.type", "min.insync.replicas", "segment.bytes", "unclean.leader.election.enable"}}}
 		b.do("configs of "+name, c)
-		b.do("produce to "+name, produceRequest(9, -1, name, [16]byte{}, 0, nil))
+		b.do("produce to "+name, produceRequest(9, -1, name, [16]byte{}, 0, records(1)))
 	}
 }
 

@@ -46,7 +46,16 @@ func cases() []testCase {
 		{"coordinators", coordinators},
 		{"commits", commits},
 		{"classic", classicGroups},
+		{"rebalances", rebalances},
 		{"consumer", consumerGroups},
+		{"transactioninit", transactionInit},
+		{"transactions1", transactions1},
+		{"transactions2", transactions2},
+		{"transactionproduce", transactionProduce},
+		{"transactionreads", transactionReads},
+		{"transactionoffsets", transactionOffsets},
+		{"transactionmarkers", transactionMarkers},
+		{"transactionadmin", transactionAdmin},
 		{"frames", frames},
 	}
 }

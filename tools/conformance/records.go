@@ -51,6 +51,9 @@ func describeRecords(p []byte) string {
 		} else if b.MaxTimestamp() != now {
 			times = fmt.Sprintf("timestamp %d away", b.MaxTimestamp()-now)
 		}
+		if b.IsControl() {
+			times = "marker"
+		}
 		if b.Attributes()&^0x7 != 0 {
 			times += fmt.Sprintf(" attributes %#x", b.Attributes())
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"reflect"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -154,6 +155,9 @@ func (f *flattener) walk(path string, v reflect.Value) {
 		if v.Type() == reflect.TypeFor[kmsg.Tags]() {
 			return
 		}
+		if t, ok := v.Interface().(kmsg.DescribeTransactionsResponseTransactionStateTopic); ok {
+			slices.Sort(t.Partitions) // a set to Kafka
+		}
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
 			if name == "Version" || !v.Type().Field(i).IsExported() {
@@ -230,7 +234,7 @@ func (f *flattener) key(v reflect.Value, i int) string {
 	if entity := v.FieldByName("Entity"); entity.IsValid() {
 		return f.entity(entity)
 	}
-	for _, name := range []string{"ApiKey", "Topic", "TopicID", "Partition", "ResourceName", "EntityType", "Name", "NodeID", "Key", "User", "Type", "Group"} {
+	for _, name := range []string{"ApiKey", "Topic", "TopicID", "Partition", "ResourceName", "EntityType", "Name", "NodeID", "Key", "User", "Type", "Group", "TransactionalID", "MemberID"} {
 		field := v.FieldByName(name)
 		if !field.IsValid() {
 			continue
@@ -245,6 +249,9 @@ func (f *flattener) key(v reflect.Value, i int) string {
 			var id [16]byte
 			reflect.Copy(reflect.ValueOf(&id).Elem(), field)
 			return f.id(id)
+		}
+		if name == "MemberID" {
+			return f.b.memberName(field.String())
 		}
 		if s := fmt.Sprint(field.Interface()); s != "" || name == "Group" {
 			return f.b.short(s)
@@ -283,6 +290,9 @@ func (f *flattener) field(path, name string, v reflect.Value) {
 			f.add(path, "a port")
 			return
 		}
+	case "ProtocolMetadata", "MemberAssignment":
+		f.add(path, fmt.Sprintf("bytes %x null %v", v.Bytes(), v.IsNil()))
+		return
 	case "Group":
 		f.add(path, f.b.short(v.String()))
 		return
@@ -318,6 +328,14 @@ func (f *flattener) field(path, name string, v reflect.Value) {
 			f.add(path, "an offset")
 			return
 		}
+	case "StartTimestamp", "LastTimestamp":
+		if v.Int() > 0 {
+			f.add(path, "a time")
+			return
+		}
+	case "TransactionalID":
+		f.add(path, f.b.short(v.String()))
+		return
 	case "TotalBytes", "UsableBytes":
 		f.add(path, fmt.Sprintf("known: %v", v.Int() > 0))
 		return
