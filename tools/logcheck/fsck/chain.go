@@ -50,6 +50,8 @@ type cutter struct {
 	p       []byte
 	at      int64
 	fetched int64
+	ahead   int64 // size of the batch at aheadAt, where a plausible header was seen
+	aheadAt int64
 }
 
 // fetch brings in what lies before end, at least 1 MiB at a time.
@@ -112,7 +114,9 @@ func (c *cutter) look(position int64) (size int64, err error) {
 	if err := c.fetch(position + batch.HeaderSize); err != nil {
 		return 0, err
 	}
-	size = headerSize(c.p[position:])
+	if size = c.ahead; size == 0 || position != c.aheadAt {
+		size = headerSize(c.p[position:])
+	}
 	if size == 0 {
 		return 0, nil
 	}
@@ -123,7 +127,7 @@ func (c *cutter) look(position int64) (size int64, err error) {
 	if err := c.fetch(end + batch.HeaderSize); err != nil {
 		return 0, err
 	}
-	if plausible(c.p[end:]) || intact(c.p[position:end]) {
+	if c.ahead, c.aheadAt = plausibleSize(c.p[end:]), end; c.ahead > 0 || intact(c.p[position:end]) {
 		return size, nil
 	}
 	return 0, nil
@@ -143,18 +147,27 @@ func headerSize(p []byte) int64 {
 }
 
 // plausible says whether p begins with what could be a batch of a log.
-func plausible(p []byte) bool {
+func plausible(p []byte) bool { return plausibleSize(p) > 0 }
+
+// plausibleSize is the size of what p begins with if that could be a batch of a
+// log, and else 0.
+func plausibleSize(p []byte) int64 {
 	size := headerSize(p)
 	if size == 0 {
-		return false
+		return 0
 	}
 	if p[magicAt] != batch.Magic {
-		return intact(p[:size])
+		if !intact(p[:size]) {
+			return 0
+		}
+		return size
 	}
 	b := batch.Batch(p)
 	const unknown = ^(batch.AttrCodecMask | batch.AttrLogAppendTime | batch.AttrTransactional | batch.AttrControl | batch.AttrDeleteHorizon)
-	return b.BaseOffset() >= 0 && b.LastOffsetDelta() >= 0 && b.RecordCount() >= 0 &&
-		int64(b.RecordCount()) <= int64(b.LastOffsetDelta())+1 && b.Attributes()&unknown == 0
+	if b.BaseOffset() < 0 || b.LastOffsetDelta() < 0 || b.RecordCount() < 0 || int64(b.RecordCount()) > int64(b.LastOffsetDelta())+1 || b.Attributes()&unknown != 0 {
+		return 0
+	}
+	return size
 }
 
 // intact says whether the bytes, which are one whole batch by its header, have

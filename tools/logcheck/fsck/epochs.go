@@ -154,6 +154,8 @@ func (c *checker) checkEntry(i int, entries []epoch.Entry, runs []epochRun, star
 			report("an epoch that batches have", found)
 		}
 	case e.Start == run.first:
+	case i == 0 && c.on.clean && c.startSure() && c.on.compacted:
+		report(fmt.Sprintf("its first epoch from offset %d, %s", start, whose), found)
 	case c.on.compacted && e.Start < run.first && (before == nil || e.Start > before.last):
 	case i == 0 && e.Start > run.first && e.Start <= run.last+1 && !c.on.clean:
 		// The start of the log moved, and its checkpoint is behind.

@@ -314,7 +314,7 @@ func (x *explainer) records(b batch.Batch, s span) {
 	var list []seen
 	wanted, at := -1, s.from+batch.HeaderSize
 	err := b.Each(proofLimit, func(r *batch.Record) error {
-		line := d.decode(b, r)
+		line := d.decode(b, r).words
 		if line == "" {
 			line = "value " + d.cell(r.Value, 60)
 		}

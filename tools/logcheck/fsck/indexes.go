@@ -2,11 +2,17 @@ package fsck
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/gregor-broker/gregor/engine/index"
 	"github.com/gregor-broker/gregor/engine/producer"
 	"github.com/gregor-broker/gregor/engine/segment"
+	"github.com/gregor-broker/gregor/engine/vfs"
 )
 
 // uncovered is how many bytes of a log behind the last entry of its index are
@@ -19,25 +25,35 @@ type entries struct {
 	c       *checker
 	kind    Kind
 	name    string
-	w       *window
+	file    vfs.File
+	size    int64
 	width   int64
 	n, i    int64 // entries, and the next one
 	bad     int64
 	first   Finding // the first bad entry
 	reading bool
+	// buffer holds bytes from bufferAt on.
+	buffer   []byte
+	bufferAt int64
 }
+
+// indexBytes is how much of an index is read at a time.
+const indexBytes = 64 << 10
 
 func (c *checker) openEntries(kind Kind, suffix string, width int64) entries {
 	x := entries{c: c, kind: kind, name: c.p.file(c.base, suffix), width: width}
-	w, err := openWindow(c.fs, x.name)
+	var err error
+	if x.file, err = c.fs.OpenFile(x.name, os.O_RDONLY, 0); err == nil {
+		x.size, err = x.file.Size()
+	}
 	if err != nil {
 		x.unreadable(err)
 		return x
 	}
-	x.w, x.reading = w, true
-	x.n = w.size / width
-	if rest := w.size % width; rest != 0 {
-		x.report(x.n*width, c.base, fmt.Sprintf("entries of %d bytes", width), fmt.Sprintf("%d bytes at the end of %d", rest, w.size))
+	x.reading = true
+	x.n = x.size / width
+	if rest := x.size % width; rest != 0 {
+		x.report(x.n*width, c.base, fmt.Sprintf("entries of %d bytes", width), fmt.Sprintf("%d bytes at the end of %d", rest, x.size))
 	}
 	if all := x.n; x.cutZeros() && !c.rebuilt() {
 		x.report(x.n*width, c.base, "a file that ends with its last entry", fmt.Sprintf("zeros in the %d entries from there on", all-x.n))
@@ -50,18 +66,8 @@ func (c *checker) openEntries(kind Kind, suffix string, width int64) entries {
 // read to its end. A first entry of zeros before others is one: timestamp 0 of
 // the first record.
 func (x *entries) cutZeros() (found bool) {
-	const step = 64 << 10
-	fetched := int64(0)
 	for i := range x.n {
-		if end := (i + 1) * x.width; end > fetched {
-			n := min(max(end-fetched, step), x.w.size-fetched)
-			if err := x.w.ready(fetched, n); err != nil {
-				x.unreadable(err)
-				return false
-			}
-			fetched += n
-		}
-		x.touch(func(p []byte) { found = allZero(p[i*x.width : (i+1)*x.width]) })
+		found = allZero(x.at(i))
 		if !found || i == 0 && x.kind == KindTimeIndex && x.leadingZero() {
 			found = false
 			continue
@@ -74,11 +80,23 @@ func (x *entries) cutZeros() (found bool) {
 
 // leadingZero says whether the first entry, all zeros, can be one.
 func (x *entries) leadingZero() (ok bool) {
-	if x.n == 1 {
-		return true
+	return x.n == 1 || !allZero(x.at(1))
+}
+
+// at is entry i, all zeros when the file cannot be read. It is valid until the
+// next call.
+func (x *entries) at(i int64) []byte {
+	from := i * x.width
+	if from < x.bufferAt || from+x.width > x.bufferAt+int64(len(x.buffer)) {
+		n := min(indexBytes/x.width*x.width, x.size-from)
+		x.buffer = slices.Grow(x.buffer[:0], int(n))[:n]
+		x.bufferAt = from
+		if got, err := x.file.ReadAt(x.buffer, from); err != nil && !(errors.Is(err, io.EOF) && got == int(n)) {
+			clear(x.buffer)
+			x.unreadable(err)
+		}
 	}
-	x.touch(func(p []byte) { ok = !allZero(p[x.width : 2*x.width]) })
-	return ok
+	return x.buffer[from-x.bufferAt:][:x.width]
 }
 
 func (x *entries) unreadable(err error) {
@@ -94,13 +112,6 @@ func allZero(p []byte) bool {
 		}
 	}
 	return true
-}
-
-// touch gives f the file's bytes; a fault makes the file unreadable.
-func (x *entries) touch(f func(p []byte)) {
-	if err := x.w.guard(func() { f(x.w.all()) }); err != nil {
-		x.unreadable(err)
-	}
 }
 
 func (x *entries) report(position, offset int64, expected, found string) {
@@ -124,8 +135,14 @@ func (x *entries) close() {
 	if x.bad > 0 {
 		x.c.report(x.first)
 	}
-	if x.w != nil {
-		x.w.close()
+	x.shut()
+}
+
+// shut closes the file.
+func (x *entries) shut() {
+	if x.file != nil {
+		x.file.Close() // read only: nothing is lost with the error
+		x.file = nil
 	}
 }
 
@@ -142,11 +159,8 @@ type offsetCheck struct {
 }
 
 func (x *offsetCheck) entry(i int64) (offset, position int64) {
-	x.touch(func(p []byte) {
-		e := p[i*x.width:]
-		offset, position = x.c.base+int64(int32(binary.BigEndian.Uint32(e))), int64(int32(binary.BigEndian.Uint32(e[4:])))
-	})
-	return offset, position
+	e := x.at(i)
+	return x.c.base + int64(int32(binary.BigEndian.Uint32(e))), int64(int32(binary.BigEndian.Uint32(e[4:])))
 }
 
 func (x *offsetCheck) batch(h head) {
@@ -203,7 +217,10 @@ func (x *offsetCheck) finish() {
 	x.settle()
 	for ; x.i < x.n; x.i++ {
 		offset, position := x.entry(x.i)
-		x.wrong(x.i, Rebuildable, fmt.Sprintf("a position below %d, where the log ends", x.c.size), fmt.Sprintf("position %d for offset %d", position, offset))
+		if offset >= x.c.next && position >= x.c.size {
+			x.c.cutShort(offset, x.name)
+		}
+		x.wrong(x.i, Rebuildable, fmt.Sprintf("a position below %d, where %s ends", x.c.size, filepath.Base(x.c.file)), fmt.Sprintf("position %d for offset %d", position, offset))
 	}
 	if x.reading && !x.c.rebuilt() && x.lastFrom-x.lastAt > uncovered {
 		x.wrong(x.n, Harmless, "an entry every few KiB of the log", fmt.Sprintf("none for the %d bytes behind position %d", x.c.size-x.lastAt, x.lastAt))
@@ -220,11 +237,8 @@ type timeCheck struct {
 }
 
 func (x *timeCheck) entry(i int64) (timestamp, offset int64) {
-	x.touch(func(p []byte) {
-		e := p[i*x.width:]
-		timestamp, offset = int64(binary.BigEndian.Uint64(e)), x.c.base+int64(int32(binary.BigEndian.Uint32(e[8:])))
-	})
-	return timestamp, offset
+	e := x.at(i)
+	return int64(binary.BigEndian.Uint64(e)), x.c.base + int64(int32(binary.BigEndian.Uint32(e[8:])))
 }
 
 func (x *timeCheck) batch(h head) {
@@ -256,7 +270,10 @@ func (x *timeCheck) batch(h head) {
 func (x *timeCheck) finish() {
 	for ; x.i < x.n && x.sure; x.i++ {
 		timestamp, offset := x.entry(x.i)
-		x.wrong(x.i, Rebuildable, fmt.Sprintf("an offset below %d, where the segment ends", x.c.next), fmt.Sprintf("offset %d for timestamp %d", offset, timestamp))
+		if offset >= x.c.next && timestamp > x.maxTimestamp {
+			x.c.cutShort(offset, x.name)
+		}
+		x.wrong(x.i, Rebuildable, fmt.Sprintf("an offset below %d, where %s ends", x.c.next, filepath.Base(x.c.file)), fmt.Sprintf("offset %d for timestamp %d", offset, timestamp))
 		x.previous = timestamp
 	}
 	if x.reading && x.sure && !x.c.rebuilt() && x.maxTimestamp >= 0 && x.previous < x.maxTimestamp {
@@ -276,8 +293,7 @@ type abortedCheck struct {
 }
 
 func (x *abortedCheck) entry(i int64) (t producer.AbortedTxn, err error) {
-	x.touch(func(p []byte) { t, err = producer.DecodeAborted(p[i*x.width:]) })
-	return t, err
+	return producer.DecodeAborted(x.at(i))
 }
 
 // form checks one entry by itself.
@@ -338,6 +354,21 @@ func (x *abortedCheck) finish() {
 	x.close()
 }
 
+// cutShort takes note of an index entry, both numbers of which lie behind the
+// end of the segment: something was there. Elsewhere than in a compacted log
+// the offsets say so.
+func (c *checker) cutShort(offset int64, name string) {
+	if !c.on.compacted || c.rebuilt() || c.loose || c.tail {
+		return
+	}
+	if c.short == nil {
+		c.short = &Finding{Severity: Damage, Kind: KindShort, File: c.file, Position: c.size, Offset: c.next, LastOffset: offset, inner: true,
+			Found: fmt.Sprintf("the segment ends at offset %d", c.next), epochs: [2]int32{c.epochs.latest(), unknown}}
+	}
+	c.short.LastOffset = max(c.short.LastOffset, offset)
+	c.short.Expected = fmt.Sprintf("batches up to offset %d, as %s says", c.short.LastOffset, filepath.Base(name))
+}
+
 // openIndexes opens the files beside a .log.
 func (c *checker) openIndexes(s Segment, ran bool) {
 	c.offsets = &offsetCheck{entries: entries{c: c}, open: unknown, previous: unknown}
@@ -365,8 +396,8 @@ func (c *checker) openIndexes(s Segment, ran bool) {
 		}
 		f := Finding{Severity: Rebuildable, Kind: KindMissing, File: c.p.file(s.Base, lost.suffix), Position: -1, Offset: s.Base, LastOffset: unknown,
 			Expected: "an index beside the log", Found: "no file", Broker: lost.does}
-		if !ran || s.Size == 0 {
-			f.Severity = Harmless
+		if !ran || s.Size == 0 || slices.Contains(c.p.Leftovers, filepath.Base(f.File)+segment.SwapSuffix) {
+			f.Severity = Harmless // or it waits to take its place
 		}
 		c.report(f)
 	}
@@ -375,16 +406,17 @@ func (c *checker) openIndexes(s Segment, ran bool) {
 func (c *checker) finishIndexes() {
 	c.offsets.finish()
 	c.times.finish()
+	if c.short != nil {
+		c.report(*c.short)
+		c.short = nil
+	}
 	c.aborted.lax = c.aborted.lax || c.producers.lax()
 	c.aborted.finish()
-	c.offsets.w, c.times.w, c.aborted.w = nil, nil, nil
 }
 
 // closeIndexes closes what finishIndexes did not come to.
 func (c *checker) closeIndexes() {
-	for _, w := range [...]*window{c.offsets.w, c.times.w, c.aborted.w} {
-		if w != nil {
-			w.close()
-		}
-	}
+	c.offsets.shut()
+	c.times.shut()
+	c.aborted.shut()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/gregor-broker/gregor/engine/clock"
 	"github.com/gregor-broker/gregor/engine/codec"
 	"github.com/gregor-broker/gregor/engine/producer"
+	"github.com/gregor-broker/gregor/engine/segment"
 	"github.com/gregor-broker/gregor/server/meta"
 )
 
@@ -26,6 +27,7 @@ const (
 
 var (
 	madeTopicID = meta.UUID{0x51, 1, 2, 3, 4, 5, 0x46, 7, 0x88, 9, 10, 11, 12, 13, 14, 15}
+	madeKeysID  = meta.UUID{0x52, 1, 2, 3, 4, 5, 0x46, 7, 0x88, 9, 10, 11, 12, 13, 14, 15}
 	madeDirID   = meta.UUID{0x61, 9, 8, 7, 6, 5, 0x44, 3, 0x82, 1, 1, 2, 3, 4, 5, 6}
 )
 
@@ -65,12 +67,13 @@ func makeDirectory(t testing.TB) string {
 	brokerEpoch := m.metadata()
 	m.data()
 	m.trimmed()
+	m.compacted()
 	if err := m.store.Close(brokerEpoch); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(m.dir, metadataName, quorumName),
 		madeQuorum)
-	write(t, filepath.Join(m.dir, cleanerName), fmt.Sprintf("0\n1\n%s 1 40\n", madeTopic))
+	m.leftovers()
 	snapshot := string(m.snapshot(0))
 	write(t, filepath.Join(m.dir, bootstrapName), snapshot)
 	write(t, filepath.Join(m.dir, metadataName, "00000000000000000000-0000000000.checkpoint"), snapshot)
@@ -128,6 +131,10 @@ func (m *made) metadata() (brokerEpoch int64) {
 	}
 	m.append(l, 1, producer.Raft, records(&meta.TopicRecord{Name: madeTopic, TopicID: madeTopicID}, partition(0), partition(1)))
 	m.append(l, 1, producer.Raft, records(change(0, -1), change(0, 1)))
+	policy := "compact"
+	m.append(l, 1, producer.Raft, records(&meta.TopicRecord{Name: "keys", TopicID: madeKeysID},
+		&meta.PartitionRecord{TopicID: madeKeysID, Replicas: []int32{1}, ISR: []int32{1}, Leader: 1, Directories: []meta.UUID{madeDirID}},
+		&meta.ConfigRecord{ResourceType: meta.ResourceTopic, ResourceName: "keys", Name: "cleanup.policy", Value: &policy}))
 	return brokerEpoch
 }
 
@@ -189,6 +196,57 @@ func (m *made) trimmed() {
 	}
 	if _, err := l.DeleteRecordsBefore(12); err != nil {
 		m.t.Fatal(err)
+	}
+}
+
+// compacted writes a log of keys and has it cleaned, which leaves gaps, an empty
+// batch and a batch with a delete horizon.
+func (m *made) compacted() {
+	l, err := m.store.CreateLog(m.dir, "keys-0", engine.ID(madeKeysID), engine.LogConfig{SegmentBytes: 700, IndexIntervalBytes: 150, Compact: true, MinCleanableDirtyRatio: 0.01, DeleteRetentionMs: 1 << 40})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := l.AssignEpoch(0); err != nil {
+		m.t.Fatal(err)
+	}
+	for i := range 14 {
+		b := batch.NewBuilder(codec.None)
+		for k := range 3 {
+			value := []byte("value")
+			if i == 5 {
+				value = nil
+			}
+			b.Append(madeTime+int64(i)*10, fmt.Appendf(nil, "key-%d", (i+k)%7), value)
+		}
+		if i == 8 {
+			b.Producer(5, 0, 0)
+		}
+		m.append(l, 0, producer.Client, b.Bytes())
+	}
+	m.clock.Advance(time.Minute)
+	m.store.RunJobs()
+	m.clock.Advance(time.Hour)
+	m.store.RunJobs()
+}
+
+// leftovers puts files beside the compacted log that a crash in the middle of
+// its next cleaning leaves: what it had made already, what it was making, and
+// what it had taken away before.
+func (m *made) leftovers() {
+	dir := filepath.Join(m.dir, "keys-0")
+	list, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil || len(list) < 3 {
+		m.t.Fatalf("%v %v", list, err)
+	}
+	for i, suffix := range []string{segment.DeletedSuffix, segment.SwapSuffix, segment.CleanedSuffix} {
+		for _, kind := range []string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix} {
+			name := strings.TrimSuffix(list[i], segment.LogSuffix) + kind
+			data, err := os.ReadFile(name)
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			write(m.t, name+suffix, string(data))
+		}
 	}
 }
 

@@ -172,11 +172,5 @@ func (f *memoryFile) Truncate(size int64) error {
 func (f *memoryFile) Sync() error                 { return nil }
 func (f *memoryFile) Allocate(int64, int64) error { return nil }
 func (f *memoryFile) Map(n int) (vfs.Mapping, error) {
-	return memoryMapping(f.disk[f.name][:n:n]), nil
+	return blobMapping{p: f.disk[f.name][:n:n]}, nil
 }
-
-type memoryMapping []byte
-
-func (m memoryMapping) Bytes() []byte           { return m }
-func (m memoryMapping) Populate(int, int) error { return nil }
-func (m memoryMapping) Unmap() error            { return nil }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"path/filepath"
 
 	"github.com/gregor-broker/gregor/engine/batch"
+	"github.com/gregor-broker/gregor/engine/epoch"
 	"github.com/gregor-broker/gregor/engine/segment"
 	"github.com/gregor-broker/gregor/engine/vfs"
 )
@@ -58,9 +60,10 @@ type checker struct {
 	aborted   *abortedCheck
 	epochs    epochRuns
 	producers *producerCheck
-	tail      bool // the last segment does not end with a batch
-	failed    bool // a part could not be read
-	single    bool // the target is one file: what is around it is not judged
+	short     *Finding // the present segment ends too early
+	tail      bool     // the last segment does not end with a batch
+	failed    bool     // a part could not be read
+	single    bool     // the target is one file: what is around it is not judged
 }
 
 // held is a batch whose base offset is not what it should be: the next batch
@@ -119,15 +122,38 @@ func (c *checker) run() (outcome, error) {
 		c.producers.finish(end)
 		c.checkEpochs(end, ran)
 	}
-	c.e.report.partitions.Add(1)
+	if c.p.suffix == "" {
+		c.e.report.partitions.Add(1)
+	}
 	out := outcome{end: end, sure: !c.tail && !c.loose && !c.failed, ran: ran, epochs: c.epochs, tail: c.tail, loose: c.loose, failed: c.failed}
 	if !c.single {
 		out.short = c.checkEnd(end, out.sure)
+		if err := c.checkSwaps(); err != nil {
+			return outcome{}, err
+		}
 	}
 	if len(c.p.Segments) > 0 {
 		out.first = c.p.Segments[0].Base
 	}
 	return out, nil
+}
+
+// checkSwaps checks what a cleaning made and a crash kept from its place: a
+// broker puts it there at its next start.
+func (c *checker) checkSwaps() error {
+	for _, s := range c.p.Swaps {
+		on := promise{recovery: unknown, high: unknown, start: unknown, compacted: true, policy: true, clean: true, around: c.on.around}
+		swap := &checker{e: c.e, fs: c.fs, p: c.p.swapped(s), on: on, single: true}
+		if _, err := swap.run(); err != nil {
+			return err
+		}
+		if data, err := vfs.ReadFile(c.fs, filepath.Join(c.p.Path, epochName)); err == nil {
+			if cache, err := epoch.Decode(data); err == nil {
+				swap.goodRuns(swap.epochs.list, cache, s.Base)
+			}
+		}
+	}
+	return nil
 }
 
 // checkEnd holds the end of the log against the checkpoints: below what they say

@@ -83,11 +83,13 @@ func (p *planner) logs(r *result) error {
 			return err
 		}
 	}
-	if len(p.changed) > 0 || len(damage) == 0 {
+	if len(p.changed) > 0 {
 		return nil
 	}
+	damage = slices.DeleteFunc(damage, func(f *Finding) bool { return f.inner && p.accepted[f.File] })
 	unreadable := slices.ContainsFunc(damage, func(f *Finding) bool { return f.Kind == KindUnreadable })
 	switch {
+	case len(damage) == 0:
 	case r.isMetadata():
 		p.stopped[r.Path] = "the metadata of the cluster is never cut"
 	case p.o.Damage == PolicyQuarantine:
@@ -114,7 +116,7 @@ func (r *result) sort() (proven, torn, damage []*Finding) {
 			proven = append(proven, f)
 		case f.Severity == TornTail, f.surplus:
 			torn = append(torn, f)
-		case inLog && f.Kind == KindShort && len(damage) > 0 && damage[len(damage)-1].Kind == KindShort:
+		case inLog && f.Kind == KindShort && !f.inner && len(damage) > 0 && damage[len(damage)-1].Kind == KindShort && !damage[len(damage)-1].inner:
 			// Several files say so: one filling does for all of them.
 			l := damage[len(damage)-1]
 			l.witnesses, l.LastOffset = max(l.witnesses, f.witnesses), max(l.LastOffset, f.LastOffset)
@@ -310,6 +312,9 @@ func (p *planner) cut(r *result, damage []*Finding) error {
 		switch {
 		case f.Kind == KindOverlap:
 			err = p.shadowed(r, f)
+		case f.inner:
+			p.accepted[f.File] = true
+			p.report.Lost = append(p.report.Lost, Loss{r.Name, f.Offset, f.LastOffset, 0})
 		case f.Kind == KindShort && f.witnesses < 2:
 			p.lower(r, f)
 		case f.Kind == KindGap, f.Kind == KindShort:
@@ -319,7 +324,7 @@ func (p *planner) cut(r *result, damage []*Finding) error {
 			return err
 		}
 	}
-	if len(p.changed) == 0 && !p.lowered[r.Path] {
+	if len(p.changed) == 0 && !p.lowered[r.Path] && !damage[0].inner {
 		p.stopped[r.Path] = "nothing that is damaged can be taken out"
 	}
 	return nil

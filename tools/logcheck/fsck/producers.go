@@ -132,6 +132,13 @@ func (x *producerCheck) compareOne(at int64, p producer.Producer) bool {
 	if p.LastOffset < x.origin && p.LastOffset >= 0 {
 		return true
 	}
+	// A producer that expired and came back is known from there on only.
+	if p.CoordinatorEpoch < 0 {
+		seen.CoordinatorEpoch = p.CoordinatorEpoch
+	}
+	if p.LastOffset < 0 {
+		seen.LastSequence, seen.LastOffset, seen.OffsetDelta = p.LastSequence, p.LastOffset, p.OffsetDelta
+	}
 	if p.TxnFirstOffset >= 0 && p.TxnFirstOffset < x.origin {
 		seen.TxnFirstOffset = p.TxnFirstOffset
 	}

@@ -91,7 +91,7 @@ func Repair(ctx context.Context, targets []string, o RepairOptions) (_ *RepairRe
 		o.Now = time.Now()
 	}
 	r := &repairer{
-		ctx: ctx, o: o, fs: o.FS, view: newOverlay(o.FS), logs: map[string]*logPlan{}, asides: map[string]string{}, stopped: map[string]string{}, lowered: map[string]bool{}, tried: map[string]int{},
+		ctx: ctx, o: o, fs: o.FS, view: newOverlay(o.FS), logs: map[string]*logPlan{}, asides: map[string]string{}, stopped: map[string]string{}, lowered: map[string]bool{}, accepted: map[string]bool{}, tried: map[string]int{},
 		report: &RepairReport{DryRun: o.DryRun, Damage: o.Damage, Actions: []Action{}, Left: []Finding{}},
 	}
 	began := time.Now()
@@ -135,11 +135,12 @@ type repairer struct {
 	roots   []string // log directories around the targets
 	report  *RepairReport
 
-	logs    map[string]*logPlan
-	asides  map[string]string // partition directories and what they will be called
-	stopped map[string]string // partition directories that are left, and why
-	lowered map[string]bool   // partition directories whose checkpoints may say less than they did
-	tried   map[string]int    // files made again, and how often
+	logs     map[string]*logPlan
+	asides   map[string]string // partition directories and what they will be called
+	stopped  map[string]string // partition directories that are left, and why
+	accepted map[string]bool   // segments of compacted logs that are shorter than they were
+	lowered  map[string]bool   // partition directories whose checkpoints may say less than they did
+	tried    map[string]int    // files made again, and how often
 
 	known    map[string]*result
 	cluster  *cluster

@@ -184,6 +184,10 @@ func TestRepairOfEveryBit(t *testing.T) {
 			if i%step != 0 {
 				continue
 			}
+			if strings.Contains(name, segment.LogSuffix) && unprovable(name, data, i, i+1) {
+				y.add("in a gap of a compacted log, or in a file that a start removes")
+				continue
+			}
 			for bit := range 8 {
 				changed := slices.Clone(data)
 				changed[i] ^= 1 << bit

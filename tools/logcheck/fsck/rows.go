@@ -3,15 +3,12 @@ package fsck
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/gregor-broker/gregor/engine/batch"
-	"github.com/gregor-broker/gregor/server/meta"
 )
 
 // recordRow is a record as JSON lines show it. Bytes that are no UTF-8 are
@@ -35,7 +32,9 @@ type recordRow struct {
 	Value         *string     `json:"value"`
 	ValueBase64   string      `json:"valueBase64,omitempty"`
 	Headers       []headerRow `json:"headers,omitempty"`
-	Decoded       string      `json:"decoded,omitempty"`
+	Decoded       string      `json:"decoded,omitempty"`      // in words
+	DecodedKey    any         `json:"decodedKey,omitempty"`   // of a record that Kafka itself wrote
+	DecodedValue  any         `json:"decodedValue,omitempty"` // the same
 }
 
 type headerRow struct {
@@ -57,13 +56,14 @@ func textOf(p []byte) (text *string, encoded string) {
 }
 
 func (d *dumper) record(b batch.Batch, s span, r *batch.Record) error {
-	decoded := d.decode(b, r)
+	own := d.decode(b, r)
 	switch d.Format {
 	case FormatRaw:
 		return d.put(append(append([]byte(nil), r.Value...), '\n'))
 	case FormatJSON:
 		row := recordRow{Partition: d.partition, File: d.file, Position: s.from, Offset: r.Offset, Timestamp: r.Timestamp, LogAppendTime: b.IsLogAppendTime(),
-			LeaderEpoch: b.LeaderEpoch(), Codec: b.Codec().String(), Transactional: b.IsTransactional(), Control: b.IsControl(), Decoded: decoded}
+			LeaderEpoch: b.LeaderEpoch(), Codec: b.Codec().String(), Transactional: b.IsTransactional(), Control: b.IsControl(),
+			Decoded: own.words, DecodedKey: own.key, DecodedValue: own.value}
 		row.Key, row.KeyBase64 = textOf(r.Key)
 		row.Value, row.ValueBase64 = textOf(r.Value)
 		for _, h := range r.Headers {
@@ -80,7 +80,10 @@ func (d *dumper) record(b batch.Batch, s span, r *batch.Record) error {
 		}
 		return d.json(row)
 	}
-	value := decoded
+	key, value := d.cell(r.Key, 32), own.words
+	if own.key != nil {
+		key = "" // the words have it
+	}
 	if value == "" {
 		value = d.cell(r.Value, 120)
 	}
@@ -91,7 +94,7 @@ func (d *dumper) record(b batch.Batch, s span, r *batch.Record) error {
 		}
 		value += "  {" + strings.Join(list, ", ") + "}"
 	}
-	return d.put(fmt.Appendf(nil, "%-24s %20d %-24s %-32s %s\n", d.partition, r.Offset, stamp(r.Timestamp), d.cell(r.Key, 32), value))
+	return d.put(fmt.Appendf(nil, "%-24s %20d %-24s %-32s %s\n", d.partition, r.Offset, stamp(r.Timestamp), key, value))
 }
 
 // cell is a key or value as a table shows it.
@@ -107,89 +110,6 @@ func (d *dumper) cell(p []byte, width int) string {
 		s = string(r[:width-1]) + "…"
 	}
 	return s
-}
-
-// stamp gives milliseconds as UTC.
-func stamp(ms int64) string {
-	if ms < 0 || ms > 253402300799999 {
-		return strconv.FormatInt(ms, 10)
-	}
-	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z")
-}
-
-// decode gives words for what Kafka itself wrote; empty for a user's record.
-func (d *dumper) decode(b batch.Batch, r *batch.Record) string {
-	switch {
-	case b.IsControl():
-		return decodeControl(r)
-	case d.partition == metadataName:
-		m, err := meta.Decode(r.Value)
-		if err != nil {
-			return "not decoded: " + err.Error()
-		}
-		return meta.RecordName(m.Key()) + " " + words(m)
-	case strings.HasPrefix(d.partition, "__consumer_offsets-"), strings.HasPrefix(d.partition, "__transaction_state-"):
-		return decodeCoordinator(d.partition, r)
-	}
-	return ""
-}
-
-func decodeControl(r *batch.Record) string {
-	typ, err := meta.ControlType(r.Key)
-	if err != nil {
-		return "control record: " + err.Error()
-	}
-	if typ == batch.ControlAbort || typ == batch.ControlCommit {
-		word := "ABORT"
-		if typ == batch.ControlCommit {
-			word = "COMMIT"
-		}
-		if len(r.Value) < 6 {
-			return word + " with a value that is too short"
-		}
-		return fmt.Sprintf("%s coordinatorEpoch=%d", word, int32(binary.BigEndian.Uint32(r.Value[2:])))
-	}
-	m, err := meta.DecodeControl(typ, r.Value)
-	if errors.Is(err, meta.ErrUnknownControl) {
-		return fmt.Sprintf("control record of type %d, not decoded", typ)
-	}
-	if err != nil {
-		return "control record: " + err.Error()
-	}
-	return strings.TrimPrefix(fmt.Sprintf("%T ", m), "*meta.") + words(m)
-}
-
-// coordinatorTypes are the key types of __consumer_offsets.
-var coordinatorTypes = map[int16]string{
-	0: "OffsetCommit", 1: "OffsetCommit", 2: "GroupMetadata", 3: "ConsumerGroupMetadata", 4: "ConsumerGroupPartitionMetadata",
-	5: "ConsumerGroupMemberMetadata", 6: "ConsumerGroupTargetAssignmentMetadata", 7: "ConsumerGroupTargetAssignmentMember",
-	8: "ConsumerGroupCurrentMemberAssignment", 10: "ShareGroupMemberMetadata", 11: "ShareGroupMetadata",
-	12: "ShareGroupTargetAssignmentMetadata", 13: "ShareGroupTargetAssignmentMember", 14: "ShareGroupCurrentMemberAssignment",
-	15: "ShareGroupStatePartitionMetadata", 16: "ConsumerGroupRegularExpression", 17: "StreamsGroupMetadata",
-	19: "StreamsGroupMemberMetadata", 20: "StreamsGroupTargetAssignmentMetadata", 21: "StreamsGroupTargetAssignmentMember",
-	22: "StreamsGroupCurrentMemberAssignment", 23: "StreamsGroupTopology",
-}
-
-// decodeCoordinator names the record; its fields are shown as they are.
-func decodeCoordinator(partition string, r *batch.Record) string {
-	if len(r.Key) < 2 {
-		return "coordinator record without a type"
-	}
-	typ := int16(binary.BigEndian.Uint16(r.Key))
-	name := coordinatorTypes[typ]
-	if strings.HasPrefix(partition, "__transaction_state-") {
-		name = ""
-		if typ == 0 {
-			name = "TransactionLog"
-		}
-	}
-	if name == "" {
-		name = "unknown record"
-	}
-	if r.Value == nil {
-		return fmt.Sprintf("%s (key type %d), tombstone; fields not decoded: key %x", name, typ, r.Key[2:])
-	}
-	return fmt.Sprintf("%s (key type %d); fields not decoded: key %x value %x", name, typ, r.Key[2:], r.Value)
 }
 
 // batchRow is a batch as JSON lines show it.

@@ -67,6 +67,10 @@ type Partition struct {
 	HasEpochs bool
 	HasID     bool
 	HasQuorum bool
+	Swaps     []Segment // output of a cleaning that waits to take the place of segments: .swap
+
+	cleaned int64  // base of the first .cleaned file: swaps from there on are not whole, unknown without one
+	suffix  string // of all its files: .swap for what Swaps is checked as
 }
 
 // Segment is one .log with the files of its base offset.
@@ -79,7 +83,12 @@ type Segment struct {
 }
 
 func (p *Partition) file(base int64, suffix string) string {
-	return segment.FileName(p.Path, base, suffix)
+	return segment.FileName(p.Path, base, suffix) + p.suffix
+}
+
+// swapped is the partition that the swap of a base offset is, by itself.
+func (p *Partition) swapped(s Segment) *Partition {
+	return &Partition{Path: p.Path, Name: p.Name, Topic: p.Topic, ID: p.ID, Stray: p.Stray, Segments: []Segment{s}, cleaned: unknown, suffix: segment.SwapSuffix}
 }
 
 func (p *Partition) isMetadata() bool { return p.Name == metadataName }
@@ -183,7 +192,7 @@ func parsePartition(name string) (topic string, id int32, state string, ok bool)
 }
 
 func scanPartition(f vfs.FS, path string, entries []fs.DirEntry) (*Partition, error) {
-	p := &Partition{Path: path, Name: filepath.Base(path)}
+	p := &Partition{Path: path, Name: filepath.Base(path), cleaned: unknown}
 	if topic, id, state, ok := parsePartition(p.Name); ok {
 		p.Topic, p.ID, p.Stray, p.Future = topic, id, state == "stray", state == "future"
 		p.Name = fmt.Sprintf("%s-%d", topic, id)
@@ -206,6 +215,18 @@ func scanPartition(f vfs.FS, path string, entries []fs.DirEntry) (*Partition, er
 			p.HasQuorum = true
 		case isLeftover(name):
 			p.Leftovers = append(p.Leftovers, name)
+			if ok && strings.HasSuffix(suffix, segment.CleanedSuffix) && (p.cleaned < 0 || base < p.cleaned) {
+				p.cleaned = base
+			}
+			if !ok || suffix != segment.LogSuffix+segment.SwapSuffix {
+				continue
+			}
+			info, err := f.Stat(filepath.Join(path, name))
+			if err != nil {
+				return nil, err
+			}
+			has := func(kind string) bool { return files[fmt.Sprintf("%020d%s%s", base, kind, segment.SwapSuffix)] }
+			p.Swaps = append(p.Swaps, Segment{Base: base, Size: info.Size(), Index: has(segment.IndexSuffix), Times: has(segment.TimeIndexSuffix), Aborted: has(segment.TxnIndexSuffix)})
 		case ok && suffix == segment.LogSuffix:
 			info, err := f.Stat(filepath.Join(path, name))
 			if err != nil {
@@ -230,12 +251,13 @@ func scanPartition(f vfs.FS, path string, entries []fs.DirEntry) (*Partition, er
 	}
 	slices.SortFunc(p.Segments, func(a, b Segment) int { return int(min(max(a.Base-b.Base, -1), 1)) })
 	slices.Sort(p.Snapshots)
+	p.Swaps = slices.DeleteFunc(p.Swaps, func(s Segment) bool { return p.cleaned >= 0 && s.Base >= p.cleaned })
 	return p, nil
 }
 
 func isLeftover(name string) bool {
 	for _, suffix := range [...]string{
-		segment.DeletedSuffix, segment.CleanedSuffix, segment.SwapSuffix, segment.TornSuffix, ".tmp", ".part",
+		segment.DeletedSuffix, segment.CleanedSuffix, segment.SwapSuffix, segment.TornSuffix, stagedSuffix, ".tmp", ".part",
 	} {
 		if strings.HasSuffix(name, suffix) || strings.Contains(name, segment.TornSuffix+".") {
 			return true

@@ -13,6 +13,8 @@ import (
 	"github.com/gregor-broker/gregor/engine/batch"
 	"github.com/gregor-broker/gregor/engine/codec"
 	"github.com/gregor-broker/gregor/engine/segment"
+	"github.com/gregor-broker/gregor/server/meta"
+	"github.com/gregor-broker/gregor/wire/prim"
 )
 
 func dumped(t *testing.T, disk memory, path string, o DumpOptions) []string {
@@ -67,10 +69,44 @@ func TestDumpOfEveryFile(t *testing.T) {
 		for _, format := range []Format{FormatTable, FormatJSON} {
 			o := NewDumpOptions()
 			o.Format = format
-			if got := dumped(t, disk, name, o); len(disk[name]) > 10 && len(got[0]) == 0 {
+			if got := dumped(t, disk, name, o); len(disk[name]) > batch.HeaderSize && len(got[0]) == 0 {
 				t.Errorf("%s as %s: nothing", name, format)
 			}
 		}
+	}
+}
+
+// TestDecodeShareState reads the two kinds of records of __share_group_state.
+func TestDecodeShareState(t *testing.T) {
+	id := meta.UUID{9, 8, 7}
+	key := func(typ int16) []byte {
+		return prim.AppendInt32(prim.AppendUUID(prim.AppendString(prim.AppendInt16(nil, typ), "g"), id), 3)
+	}
+	batches := func(p []byte) []byte {
+		p = prim.AppendCompactArrayLen(p, 1)
+		p = prim.AppendInt16(prim.AppendInt8(prim.AppendInt64(prim.AppendInt64(p, 10), 19), 2), 1)
+		p = prim.AppendTags0(p)
+		return prim.AppendInt32(append(p, 1, 0, 4), 7)
+	}
+	snapshot := prim.AppendInt64(prim.AppendInt32(prim.AppendInt32(prim.AppendInt32(prim.AppendInt16(nil, 0), 1), 2), 5), 10)
+	snapshot = batches(prim.AppendInt64(prim.AppendInt64(snapshot, 100), 200))
+	update := batches(prim.AppendInt64(prim.AppendInt32(prim.AppendInt32(prim.AppendInt16(nil, 0), 1), 5), -1))
+	for want, r := range map[string]batch.Record{
+		"ShareSnapshot group=g topicId=" + id.String() + " partition=3 {SnapshotEpoch:1 StateEpoch:2 LeaderEpoch:5 StartOffset:10 DeliveryCompleteCount:7 CreateTimestamp:100 WriteTimestamp:200 StateBatches:[{FirstOffset:10 LastOffset:19 DeliveryState:2 DeliveryCount:1}]}": {Key: key(0), Value: snapshot},
+		"ShareUpdate group=g topicId=" + id.String() + " partition=3 {SnapshotEpoch:1 StateEpoch:-1 LeaderEpoch:5 StartOffset:-1 DeliveryCompleteCount:7 CreateTimestamp:-1 WriteTimestamp:-1 StateBatches:[{FirstOffset:10 LastOffset:19 DeliveryState:2 DeliveryCount:1}]}":    {Key: key(1), Value: update},
+		"ShareSnapshot group=g topicId=" + id.String() + " partition=3 tombstone": {Key: key(0)},
+	} {
+		if got := decodeShare(&r).words; got != want {
+			t.Errorf("%s\nexpected %s", got, want)
+		}
+		for n := range r.Value {
+			if got := decodeShare(&batch.Record{Key: r.Key, Value: r.Value[:n]}).words; n > 0 && !strings.Contains(got, "not decoded") {
+				t.Errorf("cut to %d bytes: %s", n, got)
+			}
+		}
+	}
+	if got := decodeShare(&batch.Record{Key: key(2)}).words; !strings.Contains(got, "not decoded") {
+		t.Error(got)
 	}
 }
 

@@ -42,7 +42,7 @@ func ownSuites() []ownSuite {
 	}
 	return []ownSuite{
 		{
-			name: "own-kgo", config: ownGroups, skip: "Share|TestMetrics", limit: 10 * time.Minute,
+			name: "own-kgo", config: ownGroups, skip: "Share", limit: 10 * time.Minute,
 			environ: func(b *rig.Broker) []string {
 				return []string{"KGO_TEST_RF=1", "KGO_SEEDS=" + b.Addr, "KGO_TEST_STABLE_FETCH=true", "KGO_LOG_LEVEL=none"}
 			},

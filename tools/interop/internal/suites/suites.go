@@ -32,8 +32,10 @@ var all = append([]suite{
 	{name: "hostile", run: hostile},
 	{name: "txncheck", run: txncheck, coordinated: true},
 	{name: "groups", run: groups, coordinated: true},
+	{name: "handover-groups", run: handoverCoordinators, coordinated: true},
 	{name: "streams", run: streams, coordinated: true},
 	{name: "connect", run: connect, coordinated: true},
+	{name: "groupload", run: groupload, coordinated: true, named: true},
 }, ownEntries()...)
 
 // ownEntries are the clients' own suites.

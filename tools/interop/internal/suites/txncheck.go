@@ -364,20 +364,22 @@ func caughtUp(ctx context.Context, f *follower, final view) error {
 func untilNothingOpen(ctx context.Context, addr string, topics []string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for {
-		open := ""
+	for open := ""; ; {
+		last := open
+		open = ""
 		stable, err := marks(ctx, addr, topics, txnPartitions, true)
-		if err != nil {
-			return err
-		}
-		high, err := marks(ctx, addr, topics, txnPartitions, false)
-		if err != nil {
-			return err
-		}
-		for at, n := range high {
-			if stable[at] < n {
-				open = fmt.Sprintf("%s-%d: last stable offset %d, high watermark %d", at.topic, at.partition, stable[at], n)
+		if err == nil {
+			var high map[place]int64
+			if high, err = marks(ctx, addr, topics, txnPartitions, false); err == nil {
+				for at, n := range high {
+					if stable[at] < n {
+						open = fmt.Sprintf("%s-%d: last stable offset %d, high watermark %d", at.topic, at.partition, stable[at], n)
+					}
+				}
 			}
+		}
+		if err != nil {
+			open = cmp.Or(last, err.Error())
 		}
 		if open == "" {
 			return nil
