@@ -115,6 +115,14 @@ func (m *Machine) upgrade(c *coord.Context, e *group) (*consumerGroup, *refusal)
 	for _, x := range g.members {
 		m.consumerSession(c, g, x, int64(x.classic.SessionTimeoutMs))
 	}
+	// Partitions that came since the members assigned them, which Kafka overlooks when the new member is an old one's instance.
+	all := 0
+	for name := range g.topics {
+		if t := image.Topic(name); t != nil {
+			all += len(t.Partitions)
+		}
+	}
+	g.unsettled = g.unsettled || all != len(held)
 	m.log.Info("classic group converted to a consumer group", "group", e.id, "members", len(members))
 	return g, nil
 }

@@ -276,6 +276,7 @@ func (c *classicClient) judge(w *world, code int16) {
 		w.logf("%s is fenced", c.name)
 		c.member, c.generation = "", -1
 	case codeRebalanceInProgress, codeIllegalGeneration, codeCoordinatorNotAvailable:
+	case codeInconsistentGroupProtocol: // a sync of a generation that was lost, whose number came again with another protocol
 	default:
 		w.fail("%s: unexpected error %d", c.name, code)
 	}
