@@ -31,7 +31,7 @@ for pair in segmentio=github.com/segmentio/kafka-go sarama=github.com/IBM/sarama
 	chmod -R u+w "$src"
 	go mod edit -replace "${pair#*=}=$src" "$out/go.mod"
 done
-sed -i 's/\b9092\b/24292/g; s/\b9093\b/24293/g' "$out"/segmentio-src/*_test.go
+sed -i 's/\b9092\b/24292/g; s/\b9093\b/24293/g' "$out"/segmentio-src/*.go
 sed -i 's/\b29090\b/24190/g; s/ReplicationFactor: 3/ReplicationFactor: 1/' "$out/sarama-src/functional_test.go"
 go test -c -modfile="$out/go.mod" -o "$out/segmentio.test" github.com/segmentio/kafka-go
 go test -c -modfile="$out/go.mod" -tags functional -o "$out/sarama.test" github.com/IBM/sarama

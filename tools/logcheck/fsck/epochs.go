@@ -10,6 +10,7 @@ import (
 
 	"github.com/gregor-broker/gregor/engine/batch"
 	"github.com/gregor-broker/gregor/engine/epoch"
+	"github.com/gregor-broker/gregor/engine/segment"
 	"github.com/gregor-broker/gregor/engine/vfs"
 )
 
@@ -101,6 +102,7 @@ func (c *checker) checkEpochs(end int64, ran bool) {
 	if start < 0 && len(c.p.Segments) > 0 {
 		start, whose = c.p.Segments[0].Base, "the base of the first segment, as log-start-offset-checkpoint says no other"
 	}
+	c.checkHead(entries, start)
 	good := c.goodRuns(runs, cache, start)
 	kept := start
 	if len(entries) > 0 && !c.on.clean {
@@ -118,6 +120,18 @@ func (c *checker) checkEpochs(end int64, ran bool) {
 		}
 	}
 	c.checkLatest(entries, report)
+}
+
+// checkHead looks for segments that are gone from the front of a log: after a
+// clean stop its leader epochs begin where it does, and nothing else says that
+// it begins later.
+func (c *checker) checkHead(entries []epoch.Entry, start int64) {
+	if len(entries) == 0 || !c.on.clean || !c.startSure() || c.on.start >= 0 || entries[0].Start >= start || oneBitText(entries[0].Start, start) {
+		return
+	}
+	c.report(Finding{Severity: Damage, Kind: KindGap, File: c.p.file(start, segment.LogSuffix), Position: 0, Offset: entries[0].Start, LastOffset: start - 1, inner: true,
+		Expected: fmt.Sprintf("a segment with offset %d, where the log begins as %s says", entries[0].Start, epochName), Found: fmt.Sprintf("the first segment begins at offset %d", start),
+		Broker: "both take the log to begin there"})
 }
 
 // checkEntry compares entry i with the batches of its epoch.

@@ -85,7 +85,7 @@ type Finding struct {
 	epochs    [2]int32 // leader epochs of the batches around missing offsets
 	witnesses int      // how many files say that the log was longer
 	at        int64    // the offset that was due at the place
-	inner     bool     // the end of a segment of a compacted log is gone
+	inner     bool     // the end of a segment of a compacted log is gone, or the beginning of a log: there is nothing to cut
 	surplus   bool     // what is in front of it is whole without it
 }
 

@@ -303,7 +303,7 @@ func (p *planner) startOf(d *directory, path string, r *result, f *Finding) erro
 	begins, start := cache.Entries()[0].Start, max(r.on.start, r.Segments[0].Base)
 	old, err := vfs.ReadFile(p.view, path)
 	entries, bad := checkpoint.Decode(old)
-	if bad != nil && err == nil || begins > r.out.end || begins > start && err == nil {
+	if bad != nil && err == nil || begins > r.out.end || begins > start && err == nil || begins < r.Segments[0].Base {
 		return nil
 	}
 	entries = slices.DeleteFunc(entries, func(e checkpoint.Entry) bool { return e.Topic == r.Topic && e.Partition == r.ID })

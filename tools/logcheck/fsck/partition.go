@@ -99,6 +99,7 @@ func (c *checker) report(f Finding) {
 
 // run checks the partition.
 func (c *checker) run() (outcome, error) {
+	c.dropBelow()
 	c.checkFiles()
 	ran := false
 	for _, s := range c.p.Segments {
@@ -136,6 +137,24 @@ func (c *checker) run() (outcome, error) {
 		out.first = c.p.Segments[0].Base
 	}
 	return out, nil
+}
+
+// dropBelow leaves out the segments that lie wholly below the start of the log:
+// a crash while they were being deleted may have left any of them, and a broker
+// takes no more notice of them.
+func (c *checker) dropBelow() {
+	n := 0
+	for !c.on.clean && n+1 < len(c.p.Segments) && c.p.Segments[n+1].Base <= c.on.start {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	live := *c.p
+	live.Segments = c.p.Segments[n:]
+	c.report(Finding{Severity: Harmless, Kind: KindLeftover, File: c.p.file(c.p.Segments[0].Base, segment.LogSuffix), Position: -1, Offset: c.p.Segments[0].Base, LastOffset: live.Segments[0].Base - 1,
+		Expected: fmt.Sprintf("no segment below offset %d, where the log begins", c.on.start), Found: fmt.Sprintf("%d of them", n)})
+	c.p = &live
 }
 
 // checkSwaps checks what a cleaning made and a crash kept from its place: a

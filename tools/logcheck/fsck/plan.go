@@ -207,7 +207,11 @@ func (p *planner) truncate(f *Finding, why string) error {
 // endBefore ends the log in front of the first damage; later segments go.
 func (p *planner) endBefore(r *result, damage []*Finding) error {
 	f := *damage[0]
-	if f.Kind == KindShort {
+	switch {
+	case f.inner && f.Kind == KindGap:
+		p.accept(r, &f)
+		return nil
+	case f.Kind == KindShort && !f.inner:
 		p.lower(r, &f)
 		return nil
 	}
@@ -250,6 +254,13 @@ func (p *planner) lower(r *result, f *Finding) {
 	p.report.Lost = append(p.report.Lost, Loss{r.Name, f.Offset, f.LastOffset, 0})
 }
 
+// accept takes note of offsets that are gone and leave nothing to mend in the
+// log itself.
+func (p *planner) accept(r *result, f *Finding) {
+	p.accepted[f.File] = true
+	p.report.Lost = append(p.report.Lost, Loss{r.Name, f.Offset, f.LastOffset, 0})
+}
+
 // setAside renames the partition directory so that no broker serves it.
 func (p *planner) setAside(r *result, f *Finding) error {
 	if r.Stray || r.Future {
@@ -277,7 +288,7 @@ func (p *planner) cut(r *result, damage []*Finding) error {
 		if f.Kind == KindBaseOffset {
 			n = f.size
 		}
-		if f.Kind == KindGap || f.Kind == KindShort || n == 0 {
+		if f.Kind == KindGap || f.Kind == KindShort || f.inner || n == 0 {
 			continue
 		}
 		list := ranges[f.File]
@@ -313,8 +324,7 @@ func (p *planner) cut(r *result, damage []*Finding) error {
 		case f.Kind == KindOverlap:
 			err = p.shadowed(r, f)
 		case f.inner:
-			p.accepted[f.File] = true
-			p.report.Lost = append(p.report.Lost, Loss{r.Name, f.Offset, f.LastOffset, 0})
+			p.accept(r, f)
 		case f.Kind == KindShort && f.witnesses < 2:
 			p.lower(r, f)
 		case f.Kind == KindGap, f.Kind == KindShort:

@@ -138,7 +138,7 @@ type repairer struct {
 	logs     map[string]*logPlan
 	asides   map[string]string // partition directories and what they will be called
 	stopped  map[string]string // partition directories that are left, and why
-	accepted map[string]bool   // segments of compacted logs that are shorter than they were
+	accepted map[string]bool   // segments at whose beginning or end something is gone for good
 	lowered  map[string]bool   // partition directories whose checkpoints may say less than they did
 	tried    map[string]int    // files made again, and how often
 

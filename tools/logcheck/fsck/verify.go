@@ -215,7 +215,7 @@ func (v *verifier) run(trees []*Tree) error {
 				if err != nil {
 					errs = append(errs, err)
 				} else {
-					d.outcomes = append(d.outcomes, checked{p, r.out})
+					d.outcomes = append(d.outcomes, checked{r.Partition, r.out})
 					v.results[p.Path] = r
 				}
 				mu.Unlock()
@@ -272,6 +272,7 @@ func (v *verifier) partition(p *Partition, on promise) (*result, error) {
 	if err == nil && p.isMetadata() {
 		err = v.metadataFiles(&e, p, on)
 	}
+	r.Partition = c.p
 	v.e.report.merge(e.report)
 	return r, err
 }

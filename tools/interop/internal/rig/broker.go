@@ -104,6 +104,20 @@ func AdoptBroker(e *Env, dir string) (*Broker, error) {
 	return b, os.WriteFile(b.Properties, text, 0o644)
 }
 
+// AdoptData is a broker on dir, which holds a copy of the data directory of another one that is not running, with that
+// one's server.properties.
+func AdoptData(e *Env, from *Broker, dir string) (*Broker, error) {
+	text, err := os.ReadFile(from.Properties)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		Addr: from.Addr, Dir: dir, env: e, port: from.port,
+		Properties: filepath.Join(dir, "server.properties"), Data: filepath.Join(dir, filepath.Base(from.Data)),
+	}
+	return b, os.WriteFile(b.Properties, bytes.ReplaceAll(text, []byte(from.Data), []byte(b.Data)), 0o644)
+}
+
 func freePorts(n int) ([]int, error) {
 	var ports []int
 	for range n {

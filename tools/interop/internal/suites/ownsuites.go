@@ -32,10 +32,15 @@ type ownSuite struct {
 	quick func(o *ownSuite)
 	// before prepares what the suite wants next to the broker; what it returns is undone at the end.
 	before func(t *rig.T, b *rig.Broker) error
+	// unfair are tests that pass on Apache Kafka only because something takes its time there, and why.
+	unfair map[string]string
 	port   int // of the plain listener; 0: any
 }
 
 func ownSuites() []ownSuite {
+	unfair := map[string]string{
+		"TestTransactionalProducer": "its Flush(-1) returns at once, and is content only where committing offsets takes longer than delivering records",
+	}
 	ownGroups := []string{
 		"group.min.session.timeout.ms=100", "group.consumer.min.heartbeat.interval.ms=100", "group.consumer.heartbeat.interval.ms=1000",
 		"offsets.topic.num.partitions=10", "transaction.state.log.num.partitions=10",
@@ -74,12 +79,12 @@ func ownSuites() []ownSuite {
 		},
 		{
 			name: "own-confluent", config: ownGroups, limit: 8 * time.Minute,
-			run: "^(TestIntegration|TestTransactionalProducer|TestTransactionalSendOffsets)$", before: confluentConfig,
+			run: "^(TestIntegration|TestTransactionalProducer|TestTransactionalSendOffsets)$", before: confluentConfig, unfair: unfair,
 			environ: func(*rig.Broker) []string { return nil },
 		},
 		{
 			name: "own-confluent-consumer", config: ownGroups, limit: 8 * time.Minute,
-			run: "^(TestIntegration|TestTransactionalProducer|TestTransactionalSendOffsets)$", before: confluentConfig,
+			run: "^(TestIntegration|TestTransactionalProducer|TestTransactionalSendOffsets)$", before: confluentConfig, unfair: unfair,
 			environ: func(*rig.Broker) []string { return []string{"TEST_CONSUMER_GROUP_PROTOCOL=consumer"} },
 		},
 	}
@@ -139,6 +144,12 @@ func (o ownSuite) once(t *rig.T) {
 	}
 	want, err := readList(list)
 	t.Must(err, "list")
+	for _, name := range slices.Sorted(maps.Keys(o.unfair)) {
+		delete(want, name)
+		if got[name] == "FAIL" {
+			t.Note("%s fails, which does not count: %s", name, o.unfair[name])
+		}
+	}
 	worse := worseThan(want, got)
 	// What has failed gets another try, alone, on a machine that is less busy: these suites measure time.
 	if top := topLevel(worse); len(top) > 0 && len(top) <= 8 {
@@ -157,6 +168,9 @@ func (o ownSuite) once(t *rig.T) {
 }
 
 var resultLine = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \(`)
+
+// anyName is a part of a test's name that is another one in every run.
+var anyName = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
 // results runs the compiled suite and returns each test's result by name.
 func (o ownSuite) results(t *rig.T, b *rig.Broker, run, skip string, limit time.Duration) (map[string]string, error) {
@@ -192,7 +206,10 @@ func (o ownSuite) results(t *rig.T, b *rig.Broker, run, skip string, limit time.
 	scan.Buffer(nil, 16<<20)
 	for scan.Scan() {
 		if m := resultLine.FindStringSubmatch(scan.Text()); m != nil {
-			got[m[2]] = m[1]
+			name := anyName.ReplaceAllString(m[2], "*")
+			if m[1] == "FAIL" || got[name] != "FAIL" { // of several under one name the worst counts
+				got[name] = m[1]
+			}
 		}
 	}
 	return got, cmp.Or(scan.Err(), failed)

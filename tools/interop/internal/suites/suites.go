@@ -25,14 +25,17 @@ var all = append([]suite{
 	{name: "segmentio", run: segmentio},
 	{name: "java", run: java},
 	{name: "tools", run: tools},
+	{name: "clidiff", run: clidiff},
 	{name: "dump", run: dump},
 	{name: "handover", run: handover},
 	{name: "golden", run: goldenSuite},
+	{name: "repair", run: repair},
 	{name: "kill9", run: kill9},
 	{name: "hostile", run: hostile},
 	{name: "txncheck", run: txncheck, coordinated: true},
 	{name: "groups", run: groups, coordinated: true},
 	{name: "handover-groups", run: handoverCoordinators, coordinated: true},
+	{name: "scenarios", run: scenarios, coordinated: true},
 	{name: "streams", run: streams, coordinated: true},
 	{name: "connect", run: connect, coordinated: true},
 	{name: "groupload", run: groupload, coordinated: true, named: true},
@@ -49,7 +52,7 @@ func ownEntries() []suite {
 }
 
 // Coordination says whether every run tests what needs group and transaction coordinators, as one with --groups does.
-const Coordination = false
+const Coordination = true
 
 // Names are all suites in the order in which they run.
 func Names() []string {
