@@ -290,16 +290,19 @@ func (l *Log) checkpoint() error {
 	bytes := l.sinceRecovery.Load()
 	seg := l.active()
 	cuts := l.write.cuts
-	err := l.writeSnapshot(end)
+	producers := l.snapshot(end)
 	pinned := seg.Acquire()
 	l.write.Unlock()
-	if err != nil {
-		return err
-	}
 	if !pinned {
 		return ErrClosed
 	}
 	defer seg.Release()
+	if err := l.storeSnapshot(producers); err != nil {
+		return err
+	}
+	l.write.Lock()
+	l.noteSnapshot(producers)
+	l.write.Unlock()
 	if err := l.Flush(); err != nil {
 		return err
 	}

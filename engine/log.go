@@ -93,6 +93,7 @@ type Log struct {
 	unswapped   *swap        // guarded by cleaning
 	// checkpointing is held during a checkpoint; taken before the append lock.
 	checkpointing sync.Mutex
+	snapshots     sync.Mutex          // held while a producer snapshot is written; taken last
 	moving        atomic.Bool         // on its way to another directory: not compacted
 	successor     atomic.Pointer[Log] // itself, in another directory; set once, before it closes
 

@@ -95,8 +95,33 @@ func (l *Log) addSegment(base int64) error {
 // there already is of the same records: it is kept, or replaced as a whole,
 // for it may be all that is left of what retention took from the log.
 func (l *Log) writeSnapshot(offset int64) error {
-	name := segment.FileName(l.path, offset, segment.SnapshotSuffix)
-	if l.write.snapshotAt == offset {
+	s := l.snapshot(offset)
+	err := l.storeSnapshot(s)
+	if err == nil {
+		l.noteSnapshot(s)
+	}
+	return err
+}
+
+// snapshot is the producer state at the end of the log, to be stored.
+type snapshot struct {
+	offset int64
+	there  bool // the file is
+	state  []byte
+}
+
+// snapshot takes the state; the append lock is held.
+func (l *Log) snapshot(offset int64) snapshot {
+	return snapshot{offset, l.write.snapshotAt == offset, l.write.producers.Encode(nil)}
+}
+
+// storeSnapshot writes the file. No lock need be held: a checkpoint does it
+// while appends go on.
+func (l *Log) storeSnapshot(s snapshot) error {
+	l.snapshots.Lock()
+	defer l.snapshots.Unlock()
+	name := segment.FileName(l.path, s.offset, segment.SnapshotSuffix)
+	if s.there {
 		err := l.store.syncFile(name)
 		if err == nil {
 			err = l.store.opt.FS.SyncDir(l.path)
@@ -105,12 +130,15 @@ func (l *Log) writeSnapshot(offset int64) error {
 			return err
 		}
 	}
-	if err := vfs.WriteFileAtomic(l.store.opt.FS, name, l.write.producers.Encode(nil)); err != nil {
-		return err
+	return vfs.WriteFileAtomic(l.store.opt.FS, name, s.state)
+}
+
+// noteSnapshot remembers a file that was written; the append lock is held.
+func (l *Log) noteSnapshot(s snapshot) {
+	if !s.there {
+		l.write.strays = append(l.write.strays, s.offset)
 	}
-	l.write.snapshotAt = offset
-	l.write.strays = append(l.write.strays, offset)
-	return nil
+	l.write.snapshotAt = max(l.write.snapshotAt, s.offset)
 }
 
 // storeEpochs writes leader-epoch-checkpoint. It can be rebuilt from the
@@ -290,6 +318,9 @@ func (l *Log) Truncate(offset int64) error {
 	if err := l.finishSwap(); err != nil {
 		return err
 	}
+	// Nor may a checkpoint be about to describe what is cut.
+	l.checkpointing.Lock()
+	defer l.checkpointing.Unlock()
 	l.write.Lock()
 	defer l.write.Unlock()
 	if l.write.closed {
