@@ -88,9 +88,9 @@ func (p *Pool) Close() {
 	p.done.Wait()
 }
 
-// SyncTogether lets the pool sync many logs at once: all writes back what was
-// written to any file of the volume, and is made durable by the SyncData of one
-// log behind it. It must be called before the first queue is made.
+// SyncTogether lets the pool sync many logs at once: all writes back everything
+// that was changed on the volume, names included, and the SyncData of one log
+// behind it makes that durable. It must be called before the first queue is made.
 func (p *Pool) SyncTogether(all func() error) { p.together = &together{sync: all} }
 
 // NewQueue returns the queue of one log.

@@ -84,8 +84,8 @@ func (p *Pool) roundTogether(logs []*Queue) {
 	p.endTogether(logs)
 }
 
-// syncAll is the sync: everything to the drive, one log's own sync as the
-// flush, and the names of new files, which are few.
+// syncAll is the sync: everything, data and names, to the drive, and one log's
+// own sync as the flush.
 func (p *Pool) syncAll(logs []*Queue) error {
 	began := now()
 	if err := p.together.sync(); err != nil {
@@ -95,11 +95,6 @@ func (p *Pool) syncAll(logs []*Queue) error {
 		return err
 	}
 	average(&p.together.all, since(began))
-	for _, q := range logs {
-		if err := q.log.SyncNames(); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -49,10 +49,9 @@ type FS interface {
 
 // Volume is a file system as a whole. It may be used concurrently.
 type Volume interface {
-	// Sync writes back everything that was written to files of the volume before the call (syncfs(2)), whoever wrote
-	// it. Only a File.Sync of some file afterwards makes it durable: XFS flushes the drive's cache in syncfs only
-	// when it had something to log. File names are not covered. As with File.Sync, one failure, which may be that of
-	// anybody's file, is final.
+	// Sync writes back everything that was changed on the volume before the call, data and names (syncfs(2)), whoever
+	// changed it. Only a File.Sync of some file afterwards makes it durable: XFS flushes the drive's cache in syncfs
+	// only when it had something to log. As with File.Sync, one failure, which may be that of anybody's file, is final.
 	Sync() error
 	io.Closer
 }

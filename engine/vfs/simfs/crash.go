@@ -75,6 +75,7 @@ func (d *FS) KillClone() *FS {
 	clone.pending = make([]dirChange, len(d.pending))
 	for i, c := range d.pending {
 		c.node, c.from, c.to = k.copy(c.node), k.copy(c.from), k.copy(c.to)
+		c.written = false
 		clone.pending[i] = c
 	}
 	clone.lying, clone.failSync, clone.failSyncDir = d.lying, d.failSync, d.failSyncDir

@@ -592,7 +592,10 @@ func TestVolumeSyncIsNoFlush(t *testing.T) {
 		must(t, err)
 		write(t, a, []byte("early"), 0)
 		write(t, b, []byte("early"), 0)
+		late := create(t, disk, "d/new")
 		must(t, volume.Sync())
+		must(t, late.Close())
+		must(t, create(t, disk, "d/newer").Close())
 		write(t, b, []byte(" late"), 5)
 		if flush {
 			must(t, c.Sync())
@@ -605,6 +608,12 @@ func TestVolumeSyncIsNoFlush(t *testing.T) {
 			if got, _ := content(t, after, name); got != want {
 				t.Errorf("flush %v: %s is %q after the power cut, expected %q", flush, name, got, want)
 			}
+		}
+		if _, absent := content(t, after, "d/new"); absent == flush {
+			t.Errorf("flush %v: a file made before is absent: %v", flush, absent)
+		}
+		if _, absent := content(t, after, "d/newer"); !absent {
+			t.Errorf("flush %v: a file made behind the sync is there", flush)
 		}
 	}
 }

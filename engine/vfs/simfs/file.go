@@ -144,6 +144,11 @@ func (d *FS) flush() {
 		n.pending = n.pending[count:]
 	}
 	clear(d.written)
+	for dir, entries := range d.writtenDirs {
+		dir.durable = entries
+	}
+	clear(d.writtenDirs)
+	d.pending = slices.DeleteFunc(d.pending, func(c dirChange) bool { return c.written })
 }
 
 // OpenVolume implements vfs.FS: the whole disk is one volume.
@@ -184,8 +189,27 @@ func (v volume) Sync() error {
 		if fail {
 			return failed(vfs.OpSyncAll, v.name, syscall.EIO)
 		}
+		if !d.lying {
+			d.writeNames()
+		}
 		return nil
 	})
+}
+
+// writeNames writes the changes of directories to the drive's cache.
+func (d *FS) writeNames() {
+	if d.writtenDirs == nil {
+		d.writtenDirs = map[*node][]entry{}
+	}
+	for i := range d.pending {
+		c := &d.pending[i]
+		c.written = true
+		for _, dir := range []*node{c.from, c.to} {
+			if dir != nil {
+				d.writtenDirs[dir] = dir.entries
+			}
+		}
+	}
 }
 
 // everyFile calls f with every file that has a name.

@@ -59,6 +59,8 @@ type FS struct {
 
 	// written counts the pending changes of files that a Volume.Sync wrote to the drive's cache.
 	written map[*node]int
+	// writtenDirs is what it wrote of directories.
+	writtenDirs map[*node][]entry
 
 	failSync, failSyncDir, failSyncAll int // calls until the failing one, 1 being the next; 0 is never
 	lying                              bool

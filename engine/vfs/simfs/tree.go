@@ -19,6 +19,7 @@ type dirChange struct {
 	node           *node
 	from, to       *node // nil for a creation or a removal
 	fromName, name string
+	written        bool // in the drive's cache
 }
 
 func (c *dirChange) touches(dirs []*node) bool {
@@ -317,6 +318,7 @@ func (d *FS) SyncDir(name string) error {
 		d.pending = slices.DeleteFunc(d.pending, func(c dirChange) bool { return c.touches(dirs) })
 		for _, dir := range dirs {
 			if dir != nil {
+				delete(d.writtenDirs, dir) // older than this
 				dir.durable = dir.entries
 			}
 		}
