@@ -128,7 +128,7 @@ func repair(ctx context.Context, args []string, out, errs io.Writer) (int, error
 stop        leave that partition as it is
 cut         take the damaged bytes out; empty batches hold the place of the offsets
 truncate    end the log in front of it, so that a replica fetches the rest again
-quarantine  rename the partition to -stray: kept and not served`)
+quarantine  move the partition to the evidence directory; a broker makes it anew`)
 	dry := f.Bool("dry-run", false, "print the plan and change nothing")
 	evidence := f.String("evidence", "", "directory for what is replaced (default beside the log directory, with the time in its name)")
 	asJSON := f.Bool("json", false, "print the report as one JSON object")

@@ -72,7 +72,7 @@ func (r *repairer) commit() error {
 	gone := slices.Sorted(maps.Keys(r.view.gone))
 	slices.Reverse(gone)
 	for _, name := range gone {
-		if r.asides[name] != "" {
+		if r.asides[name] {
 			continue
 		}
 		if err := r.move(name); err != nil {
@@ -92,15 +92,15 @@ func (r *repairer) commit() error {
 			return err
 		}
 	}
-	for from, to := range r.asides {
-		if err := r.fs.Rename(from, to); err != nil {
+	for _, dir := range slices.Sorted(maps.Keys(r.asides)) {
+		if err := r.moveAll(dir); err != nil {
 			return err
 		}
-		touched[filepath.Dir(from)] = true
-		delete(touched, from)
+		touched[filepath.Dir(dir)] = true
+		delete(touched, dir)
 	}
 	for _, dir := range slices.Sorted(maps.Keys(touched)) {
-		if r.asides[dir] != "" {
+		if r.asides[dir] {
 			continue
 		}
 		if err := r.fs.SyncDir(dir); err != nil {
@@ -156,6 +156,39 @@ func (r *repairer) move(name string) error {
 	return r.fs.Remove(name)
 }
 
+// moveAll takes a directory to the evidence directory. A file of it that was
+// already there stays: an interrupted repair had begun to copy.
+func (r *repairer) moveAll(dir string) error {
+	to := r.kept(dir)
+	if err := r.fs.Rename(dir, to); err == nil {
+		return r.fs.SyncDir(filepath.Dir(to))
+	}
+	if err := r.fs.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	list, err := r.fs.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if e.IsDir() {
+			if err := r.moveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := (edits{}).write(r.fs, filepath.Join(dir, e.Name()), r.fs, filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	for _, name := range [...]string{to, filepath.Dir(to)} {
+		if err := r.fs.SyncDir(name); err != nil {
+			return &vfs.SyncError{Err: err}
+		}
+	}
+	return r.fs.RemoveAll(dir)
+}
+
 // keep copies what will be replaced and writes down what will be done, all of
 // it durable.
 func (r *repairer) keep() error {
@@ -176,12 +209,10 @@ func (r *repairer) keep() error {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.view.gone)) {
-		if r.asides[name] == "" {
-			if _, err := place(name); err != nil {
-				return err
-			}
-			m.Files = append(m.Files, name)
+		if _, err := place(name); err != nil {
+			return err
 		}
+		m.Files = append(m.Files, name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.view.files)) {
 		to, err := place(name)

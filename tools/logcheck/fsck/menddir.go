@@ -192,7 +192,7 @@ func (p *planner) offsetsAgain(d *directory, name string, old []byte) []byte {
 }
 
 func (p *planner) isAside(dir, partition string) bool {
-	return p.asides[filepath.Join(dir, partition)] != ""
+	return p.asides[filepath.Join(dir, partition)]
 }
 
 // offsetOf is the offset that the checkpoint must have for a partition; ok is
@@ -234,7 +234,7 @@ func (p *planner) starts(d *directory) error {
 		return nil
 	}
 	all := slices.DeleteFunc(p.partitions(), func(r *result) bool {
-		return filepath.Dir(r.Path) != d.path || r.Stray || r.Future || r.isMetadata() || p.stopped[r.Path] != "" || p.asides[r.Path] != ""
+		return filepath.Dir(r.Path) != d.path || r.Stray || r.Future || r.isMetadata() || p.stopped[r.Path] != "" || p.asides[r.Path]
 	})
 	var torn []*result
 	var first Finding
@@ -257,7 +257,7 @@ func (p *planner) starts(d *directory) error {
 		other := d.on(p.with(path, data))
 		other.checkFile(startName)
 		list := other.v.e.report.severe(path)
-		entries, err := checkpoint.Decode(data)
+		entries, err := decodeOffsets(data)
 		if err != nil {
 			return list
 		}
@@ -302,7 +302,7 @@ func (p *planner) startOf(d *directory, path string, r *result, f *Finding) erro
 	}
 	begins, start := cache.Entries()[0].Start, max(r.on.start, r.Segments[0].Base)
 	old, err := vfs.ReadFile(p.view, path)
-	entries, bad := checkpoint.Decode(old)
+	entries, bad := decodeOffsets(old)
 	if bad != nil && err == nil || begins > r.out.end || begins > start && err == nil || begins < r.Segments[0].Base {
 		return nil
 	}

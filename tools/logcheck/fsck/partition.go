@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-	"path/filepath"
+	"slices"
+	"sort"
 
 	"github.com/gregor-broker/gregor/engine/batch"
-	"github.com/gregor-broker/gregor/engine/epoch"
 	"github.com/gregor-broker/gregor/engine/segment"
 	"github.com/gregor-broker/gregor/engine/vfs"
 )
@@ -91,15 +91,18 @@ func (c *checker) report(f Finding) {
 		f.File = c.file
 	}
 	f.Partition = c.p.Name
-	if c.p.Stray && f.Kind != KindUnreadable {
-		f.Severity, f.Broker = Harmless, "the directory is kept and not served"
+	if c.p.Stray && f.Severity > Harmless {
+		f.Broker = "the directory is not served; Kafka loads it all the same and does not start when it cannot"
 	}
 	c.e.report.add(f)
 }
 
 // run checks the partition.
 func (c *checker) run() (outcome, error) {
-	c.dropBelow()
+	if !c.single {
+		c.useSwaps()
+		c.dropBelow()
+	}
 	c.checkFiles()
 	ran := false
 	for _, s := range c.p.Segments {
@@ -123,15 +126,10 @@ func (c *checker) run() (outcome, error) {
 		c.producers.finish(end)
 		c.checkEpochs(end, ran)
 	}
-	if c.p.suffix == "" {
-		c.e.report.partitions.Add(1)
-	}
+	c.e.report.partitions.Add(1)
 	out := outcome{end: end, sure: !c.tail && !c.loose && !c.failed, ran: ran, epochs: c.epochs, tail: c.tail, loose: c.loose, failed: c.failed}
 	if !c.single {
 		out.short = c.checkEnd(end, out.sure)
-		if err := c.checkSwaps(); err != nil {
-			return outcome{}, err
-		}
 	}
 	if len(c.p.Segments) > 0 {
 		out.first = c.p.Segments[0].Base
@@ -157,22 +155,35 @@ func (c *checker) dropBelow() {
 	c.p = &live
 }
 
-// checkSwaps checks what a cleaning made and a crash kept from its place: a
-// broker puts it there at its next start.
-func (c *checker) checkSwaps() error {
-	for _, s := range c.p.Swaps {
-		on := promise{recovery: unknown, high: unknown, start: unknown, compacted: true, policy: true, clean: true, around: c.on.around}
-		swap := &checker{e: c.e, fs: c.fs, p: c.p.swapped(s), on: on, single: true}
-		if _, err := swap.run(); err != nil {
-			return err
-		}
-		if data, err := vfs.ReadFile(c.fs, filepath.Join(c.p.Path, epochName)); err == nil {
-			if cache, err := epoch.Decode(data); err == nil {
-				swap.goodRuns(swap.epochs.list, cache, s.Base)
-			}
-		}
+// useSwaps puts what a cleaning made, and a crash kept from its place, where a
+// broker puts it when it starts: the segments that it was made from go
+// (LogLoader).
+func (c *checker) useSwaps() {
+	if len(c.p.Swaps) == 0 {
+		return
 	}
-	return nil
+	live := *c.p
+	live.inPlace = map[int64]bool{}
+	for _, s := range c.p.Swaps {
+		end := s.Base
+		if w, err := openWindow(c.fs, segment.FileName(c.p.Path, s.Base, segment.LogSuffix+segment.SwapSuffix)); err == nil {
+			cut := cutter{w: w, p: w.all()}
+			for next := cut.next(); next != nil; next = cut.next() {
+				// What cannot be read is found by the check.
+				_ = w.guard(func() {
+					for _, b := range next.spans {
+						end = max(end, headOf(batch.Batch(cut.p[b.from:b.to]), b).last+1)
+					}
+				})
+			}
+			w.close()
+		}
+		live.Segments = slices.DeleteFunc(slices.Clone(live.Segments), func(o Segment) bool { return o.Base == s.Base || o.Base > s.Base && o.Base < end })
+		i := sort.Search(len(live.Segments), func(i int) bool { return live.Segments[i].Base > s.Base })
+		live.Segments = slices.Insert(live.Segments, i, s)
+		live.inPlace[s.Base] = true
+	}
+	c.p = &live
 }
 
 // checkEnd holds the end of the log against the checkpoints: below what they say

@@ -59,10 +59,13 @@ func because(f *Finding) string {
 // logs plans the logs of a partition: what is proven first, then a torn tail,
 // then damage by the policy. Each is seen only when the one before is mended.
 func (p *planner) logs(r *result) error {
-	if p.file != "" || p.stopped[r.Path] != "" || p.asides[r.Path] != "" {
+	if p.file != "" || p.stopped[r.Path] != "" || p.asides[r.Path] {
 		return nil
 	}
 	proven, torn, damage := r.sort()
+	if len(proven) == 0 && p.unswap(r) {
+		return nil
+	}
 	if p.lowered[r.Path] {
 		said := func(f *Finding) bool { return f.Kind == KindShort }
 		torn, damage = slices.DeleteFunc(torn, said), slices.DeleteFunc(damage, said)
@@ -110,7 +113,7 @@ func (p *planner) logs(r *result) error {
 func (r *result) sort() (proven, torn, damage []*Finding) {
 	for i := range r.report.findings {
 		f := &r.report.findings[i]
-		inLog := strings.HasSuffix(f.File, segment.LogSuffix)
+		inLog := strings.HasSuffix(strings.TrimSuffix(f.File, segment.SwapSuffix), segment.LogSuffix)
 		switch {
 		case len(f.Fixes) > 0:
 			proven = append(proven, f)
@@ -128,6 +131,30 @@ func (r *result) sort() (proven, torn, damage []*Finding) {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Position, b.Position))
 	})
 	return proven, torn, damage
+}
+
+// unswap gives up what a cleaning made, if that is damaged: while the first
+// segment that it replaces is there, all of them are.
+func (p *planner) unswap(r *result) (done bool) {
+	for base := range r.inPlace {
+		if _, err := p.view.Stat(segment.FileName(r.Path, base, segment.LogSuffix)); err != nil {
+			continue
+		}
+		for _, f := range r.report.findings {
+			if n, suffix, ok := segment.ParseName(filepath.Base(f.File)); !ok || n != base || f.Severity == Harmless || suffix == segment.SnapshotSuffix {
+				continue
+			}
+			for _, kind := range [...]string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix} {
+				name := segment.FileName(r.Path, base, kind+segment.SwapSuffix)
+				if _, err := p.view.Stat(name); err == nil {
+					p.removeFile(r, &f, name, "")
+				}
+			}
+			done = true
+			break
+		}
+	}
+	return done
 }
 
 // patch puts bytes back to what two proofs say they were.
@@ -261,20 +288,14 @@ func (p *planner) accept(r *result, f *Finding) {
 	p.report.Lost = append(p.report.Lost, Loss{r.Name, f.Offset, f.LastOffset, 0})
 }
 
-// setAside renames the partition directory so that no broker serves it.
+// setAside moves the partition directory away. It cannot stay under another
+// name: Kafka loads stray partitions, too, and does not start on damage.
 func (p *planner) setAside(r *result, f *Finding) error {
-	if r.Stray || r.Future {
-		p.stopped[r.Path] = "it is not served as it is"
-		return nil
-	}
-	var id [16]byte
-	copy(id[:], fmt.Sprintf("logcheck%08x", uint32(p.o.Now.Unix())))
-	to := filepath.Join(filepath.Dir(r.Path), fmt.Sprintf("%s.%x-stray", r.Name, id))
 	p.view.remove(r.Path)
-	p.asides[r.Path] = to
-	p.report.Lost = append(p.report.Lost, Loss{r.Name, r.Segments[0].Base, unknown, r.Bytes()})
+	p.asides[r.Path] = true
+	p.report.Lost = append(p.report.Lost, Loss{r.Name, min(r.Segments[0].Base, max(f.Offset, 0)), unknown, r.Bytes()})
 	p.act(Action{Kind: ActionSetAside, File: r.Path, Partition: r.Name, Position: -1, Offset: unknown, LastOffset: unknown,
-		What: "renamed to " + filepath.Base(to) + ": kept and not served; a broker makes the partition anew, empty or from another replica", Why: because(f),
+		What: "moved to the evidence directory; a broker makes the partition anew, empty or from another replica", Why: because(f),
 		Loses: "the whole partition, until it is fetched again"})
 	return nil
 }

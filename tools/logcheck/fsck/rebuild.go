@@ -357,7 +357,7 @@ func (m *timeMerge) finish() []byte {
 // beside plans the files that are made from a partition's log, and the small
 // ones of its directory.
 func (p *planner) beside(r *result) error {
-	if p.file != "" || p.stopped[r.Path] != "" || p.asides[r.Path] != "" {
+	if p.file != "" || p.stopped[r.Path] != "" || p.asides[r.Path] {
 		return nil
 	}
 	want := wanted{map[int64]bool{}, map[int64]bool{}, map[int64]bool{}, map[int64]bool{}}
@@ -374,13 +374,7 @@ func (p *planner) beside(r *result) error {
 		if !ok {
 			continue
 		}
-		if strings.HasSuffix(suffix, segment.SwapSuffix) {
-			if err := p.swap(r, base, f); err != nil {
-				return err
-			}
-			continue
-		}
-		switch suffix {
+		switch strings.TrimSuffix(suffix, segment.SwapSuffix) {
 		case segment.IndexSuffix:
 			want.index[base] = true
 		case segment.TimeIndexSuffix:
@@ -411,43 +405,6 @@ func (p *planner) beside(r *result) error {
 		}
 	}
 	return p.small(r, why)
-}
-
-// swap plans for what is wrong with the output of a cleaning that is not in its
-// place yet. While the first segment that it replaces is there all of them are,
-// and it is not needed.
-func (p *planner) swap(r *result, base int64, f *Finding) error {
-	kinds := [...]string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix}
-	if slices.ContainsFunc(r.Segments, func(s Segment) bool { return s.Base == base }) {
-		for _, kind := range kinds {
-			name := r.file(base, kind+segment.SwapSuffix)
-			if _, err := p.view.Stat(name); err == nil {
-				p.removeFile(r, f, name, "")
-			}
-		}
-		return nil
-	}
-	_, suffix, _ := segment.ParseName(filepath.Base(f.File))
-	i := slices.IndexFunc(r.Swaps, func(s Segment) bool { return s.Base == base })
-	if i < 0 || suffix == kinds[0]+segment.SwapSuffix || slices.ContainsFunc(r.report.findings, func(o Finding) bool {
-		return o.File == r.file(base, segment.LogSuffix+segment.SwapSuffix) && o.Severity > Harmless
-	}) {
-		return nil // nothing else has these records
-	}
-	one := map[int64]bool{base: true}
-	want := wanted{}
-	switch strings.TrimSuffix(suffix, segment.SwapSuffix) {
-	case segment.IndexSuffix:
-		want.index = one
-	case segment.TimeIndexSuffix:
-		want.times = one
-	case segment.TxnIndexSuffix:
-		want.aborted = one
-	}
-	shadow := &result{Partition: r.swapped(r.Swaps[i]), on: promise{compacted: true}, out: r.out, report: r.report}
-	return rebuild(p.v.e, p.view, shadow, want, func(name string, data []byte) error {
-		return p.remake(r, name, data, map[string]*Finding{f.File: f})
-	})
 }
 
 // snapshotLoss says what goes with a snapshot that cannot be made again.

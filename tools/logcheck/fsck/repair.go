@@ -29,7 +29,7 @@ const (
 	PolicyCut Policy = "cut"
 	// PolicyTruncate ends the log in front of the damage, as Kafka does: a replica then fetches the rest again.
 	PolicyTruncate Policy = "truncate"
-	// PolicyQuarantine sets the whole partition aside as a stray one, which brokers keep and do not serve.
+	// PolicyQuarantine moves the whole partition to the evidence directory; a broker makes it anew.
 	PolicyQuarantine Policy = "quarantine"
 )
 
@@ -69,7 +69,7 @@ const stagedSuffix = ".repaired"
 
 // maxPasses bounds how often a directory is checked again with what was
 // planned: damage can hide other damage.
-const maxPasses = 16
+const maxPasses = 200
 
 // Repair mends targets: log.dirs entries, partition directories and files; for
 // a file of a partition, the whole partition.
@@ -91,7 +91,7 @@ func Repair(ctx context.Context, targets []string, o RepairOptions) (_ *RepairRe
 		o.Now = time.Now()
 	}
 	r := &repairer{
-		ctx: ctx, o: o, fs: o.FS, view: newOverlay(o.FS), logs: map[string]*logPlan{}, asides: map[string]string{}, stopped: map[string]string{}, lowered: map[string]bool{}, accepted: map[string]bool{}, tried: map[string]int{},
+		ctx: ctx, o: o, fs: o.FS, view: newOverlay(o.FS), logs: map[string]*logPlan{}, asides: map[string]bool{}, stopped: map[string]string{}, lowered: map[string]bool{}, accepted: map[string]bool{}, tried: map[string]int{},
 		report: &RepairReport{DryRun: o.DryRun, Damage: o.Damage, Actions: []Action{}, Left: []Finding{}},
 	}
 	began := time.Now()
@@ -136,7 +136,7 @@ type repairer struct {
 	report  *RepairReport
 
 	logs     map[string]*logPlan
-	asides   map[string]string // partition directories and what they will be called
+	asides   map[string]bool   // partition directories that go
 	stopped  map[string]string // partition directories that are left, and why
 	accepted map[string]bool   // segments at whose beginning or end something is gone for good
 	lowered  map[string]bool   // partition directories whose checkpoints may say less than they did
@@ -396,7 +396,7 @@ func (r *repairer) step(v *verifier) (changed []string, err error) {
 func (r *repairer) finish() {
 	c := &collector{maximum: 10_000}
 	for _, f := range r.last.Findings {
-		if r.asides[f.File] == "" {
+		if !r.asides[f.File] {
 			c.add(f)
 		}
 	}

@@ -20,7 +20,7 @@ const (
 	ActionRebuild  ActionKind = "rebuild"   // a file made again from the log
 	ActionRewrite  ActionKind = "rewrite"   // a small file corrected
 	ActionRemove   ActionKind = "remove"    // a file taken away
-	ActionSetAside ActionKind = "set-aside" // a partition directory renamed to a stray one
+	ActionSetAside ActionKind = "set-aside" // a partition directory moved to the evidence directory
 )
 
 // Action is one step of a repair. Its file keeps its old bytes in the evidence

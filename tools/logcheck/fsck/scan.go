@@ -69,8 +69,8 @@ type Partition struct {
 	HasQuorum bool
 	Swaps     []Segment // output of a cleaning that waits to take the place of segments: .swap
 
-	cleaned int64  // base of the first .cleaned file: swaps from there on are not whole, unknown without one
-	suffix  string // of all its files: .swap for what Swaps is checked as
+	cleaned int64          // base of the first .cleaned file: swaps from there on are not whole, unknown without one
+	inPlace map[int64]bool // swaps that stand in Segments, as they will when a broker starts
 }
 
 // Segment is one .log with the files of its base offset.
@@ -83,12 +83,10 @@ type Segment struct {
 }
 
 func (p *Partition) file(base int64, suffix string) string {
-	return segment.FileName(p.Path, base, suffix) + p.suffix
-}
-
-// swapped is the partition that the swap of a base offset is, by itself.
-func (p *Partition) swapped(s Segment) *Partition {
-	return &Partition{Path: p.Path, Name: p.Name, Topic: p.Topic, ID: p.ID, Stray: p.Stray, Segments: []Segment{s}, cleaned: unknown, suffix: segment.SwapSuffix}
+	if p.inPlace[base] && suffix != segment.SnapshotSuffix {
+		suffix += segment.SwapSuffix
+	}
+	return segment.FileName(p.Path, base, suffix)
 }
 
 func (p *Partition) isMetadata() bool { return p.Name == metadataName }

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gregor-broker/gregor/engine/checkpoint"
 	"github.com/gregor-broker/gregor/engine/segment"
 	"github.com/gregor-broker/gregor/engine/vfs"
 )
@@ -143,7 +142,7 @@ func (v *verifier) directory(path string) *directory {
 			continue
 		}
 		d.around = true
-		list, err := checkpoint.Decode(data)
+		list, err := decodeOffsets(data)
 		if err != nil {
 			continue
 		}
