@@ -78,9 +78,9 @@ type cleaning struct {
 	bytes   int64 // memory taken, at most
 }
 
-// clean compacts the log as far as it is due: the keys of its dirty part are read into memory, as many as fit, and every
-// segment in front of where that ended is written anew without what they supersede, several small ones as one. Returns how much memory
-// that took.
+// clean compacts the log as far as it is due: the keys of its dirty part are read into memory, as many as fit, and
+// every segment in front of where that ended is written anew without what they supersede, several small ones as
+// one. Returns how much memory that took.
 //
 // The log's cleaning lock is held all the time. Its append lock is taken for moments: to look up producers, and to
 // exchange pointers to segments.

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/gregor-broker/gregor/engine/batch"
@@ -445,8 +444,8 @@ func (w *keyedWorld) compare(found []batch.Batch) (map[int64]keyedRecord, error)
 	return records, nil
 }
 
-// compareViews checks what readers see: the last value of every key, of all records and of those that were committed, and tombstones
-// for as long as they are promised.
+// compareViews checks what readers see: the last value of every key, of all records and of those that were
+// committed, and tombstones for as long as they are promised.
 func (w *keyedWorld) compareViews(found []batch.Batch, records map[int64]keyedRecord) error {
 	aborted, stable := w.outcome()
 	if got := w.log.Stable(); got != stable {
@@ -562,49 +561,4 @@ func (w *keyedWorld) compareProducers() error {
 		}
 	}
 	return nil
-}
-
-// TestCompactionModel does random work with a compacted log and compares it with what was appended: the last value of every key is there, and
-// nothing that was not.
-func TestCompactionModel(t *testing.T) {
-	rounds, compacted := 40, 0
-	if testing.Short() {
-		rounds = 8
-	}
-	if *cutsFlag > 0 {
-		rounds = *cutsFlag
-	}
-	for seed := range uint64(rounds) {
-		w := newKeyedWorld(seed + 1)
-		var err error
-		for range 400 {
-			if err = w.attempt(); err != nil {
-				break
-			}
-		}
-		if err == nil {
-			err = w.verify()
-		}
-		if err != nil {
-			t.Errorf("seed %d: %v\nscript:\n%s\ndisk:\n%s", seed+1, err, tail(w.script, 60), diskLog(w.disk))
-			w.abandon()
-			break
-		}
-		left, err := readBatches(w.log, w.start)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(left) < len(w.batches)/2 {
-			compacted++
-		}
-		if err := w.store.Close(1); err != nil {
-			t.Fatal(err)
-		}
-		if s := w.disk.Stats(); s.OpenFiles != 0 || s.Mappings != 0 {
-			t.Fatalf("seed %d: %+v", seed+1, s)
-		}
-	}
-	if !t.Failed() && compacted < rounds/3 {
-		t.Errorf("only %d of %d logs became smaller", compacted, rounds)
-	}
 }

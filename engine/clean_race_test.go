@@ -16,8 +16,9 @@ import (
 	"github.com/gregor-broker/gregor/engine/producer"
 )
 
-// TestReadersAndCleaner appends to compacted logs, reads them and cleans them without pause on the real disk: a reader finds for
-// every key a value that is not older than what was acknowledged when it began, whatever is exchanged under its hands.
+// TestReadersAndCleaner appends to compacted logs, reads them and cleans them without pause on the real disk: a
+// reader finds for every key a value that is not older than what was acknowledged when it began, whatever is
+// exchanged under its hands.
 func TestReadersAndCleaner(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *Store {

@@ -72,8 +72,8 @@ func (c *cleaner) start(now time.Time) {
 	}()
 }
 
-// round cleans whatever is due, several logs at a time, looks after retention of compacted logs, and arranges for the next
-// round while there is any such log.
+// round cleans whatever is due, several logs at a time, looks after retention of compacted logs, and arranges for
+// the next round while there is any such log.
 func (c *cleaner) round(now time.Time, threads int) {
 	r := &cleanRound{cleaner: c, failed: map[*Log]bool{}, began: now}
 	if !c.settings().Disabled {

@@ -19,10 +19,11 @@ import (
 	"github.com/gregor-broker/gregor/engine/vfs/simfs"
 )
 
-// compactedTopics were written by Kafka 4.3.1 with its cleaner off (before), and are what the cleaner of Kafka 4.3.1
-// then made of them (after), twice: stage 2 goes on from what stage 1 left, with delete.retention.ms passed in between. plain
-// has no producers, packed batches of every codec, idem idempotent producers that come and go, txn interleaved transactions that
-// commit and abort and one that is open, and appendtime has message.timestamp.type=LogAppendTime.
+// compactedTopics were written by Kafka 4.3.1 with its cleaner off (before), and are what the cleaner of Kafka
+// 4.3.1 then made of them (after), twice: stage 2 goes on from what stage 1 left, with delete.retention.ms passed
+// in between. plain has no producers, packed batches of every codec, idem idempotent producers that come and go,
+// txn interleaved transactions that commit and abort and one that is open, and appendtime has
+// message.timestamp.type=LogAppendTime.
 var compactedTopics = []string{"plain", "packed", "idem", "txn", "appendtime"}
 
 const compactedData = "testdata/kafka-4.3.1-compacted"
@@ -51,7 +52,7 @@ func onDisk(t *testing.T, from, to string) *simfs.FS {
 	return d
 }
 
-// batches reads the batches of every sealed segment of a partition directory, by segment.
+// sealedBatches reads the batches of every sealed segment of a partition directory, by segment.
 func sealedBatches(t *testing.T, read func(name string) ([]byte, error), names []string) map[string][]batch.Batch {
 	t.Helper()
 	out := map[string][]batch.Batch{}
@@ -102,7 +103,8 @@ func describeBatch(b batch.Batch) string {
 	return s
 }
 
-// TestCompactsAsKafka cleans what Kafka wrote and compares the outcome with that of Kafka's own cleaner, byte for byte.
+// TestCompactsAsKafka cleans what Kafka wrote and compares the outcome with that of Kafka's own cleaner, byte for
+// byte.
 func TestCompactsAsKafka(t *testing.T) {
 	for _, stage := range []string{"1", "2"} {
 		for _, topic := range compactedTopics {
@@ -142,7 +144,6 @@ func TestCompactsAsKafka(t *testing.T) {
 				}
 				clk.Advance(DefaultBackoff)
 				st.RunJobs()
-				got := map[string][]batch.Batch{}
 				files, err := disk.ReadDir("/data/" + topic + "-0")
 				if err != nil {
 					t.Fatal(err)
@@ -151,7 +152,7 @@ func TestCompactsAsKafka(t *testing.T) {
 				for _, e := range files {
 					mine = append(mine, e.Name())
 				}
-				got = sealedBatches(t, func(name string) ([]byte, error) { return vfs.ReadFile(disk, "/data/"+topic+"-0/"+name) }, mine)
+				got := sealedBatches(t, func(name string) ([]byte, error) { return vfs.ReadFile(disk, "/data/"+topic+"-0/"+name) }, mine)
 				for name, list := range want {
 					found := got[name]
 					for i := range max(len(list), len(found)) {

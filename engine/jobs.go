@@ -244,8 +244,7 @@ func (d *directory) checkpointRecovery(all bool) error {
 	if left > d.store.opt.CheckpointBytes/2 {
 		all = true
 	}
-	var errs []error
-	var moved []*Log
+	var due []*Log
 	for _, l := range d.store.Logs() {
 		if l.dir != d || l.sinceRecovery.Load() == 0 {
 			continue
@@ -254,15 +253,10 @@ func (d *directory) checkpointRecovery(all bool) error {
 			d.appendedBytes.Add(l.sinceRecovery.Load())
 			continue
 		}
-		err := l.checkpoint()
-		if errors.Is(err, ErrClosed) {
-			continue
-		}
-		errs = append(errs, err)
-		if err == nil {
-			moved = append(moved, l)
-		}
+		due = append(due, l)
 	}
+	moved, err := d.checkpointLogs(due)
+	errs := []error{err}
 	if len(moved) == 0 {
 		return errors.Join(errs...)
 	}
@@ -273,71 +267,6 @@ func (d *directory) checkpointRecovery(all bool) error {
 		l.dropStrays()
 	}
 	return errors.Join(append(errs, d.storeHighs())...)
-}
-
-// checkpoint makes everything up to the present end recoverable without
-// reading it: log and indexes synced, a producer snapshot at the end, and only
-// then the recovery point raised.
-func (l *Log) checkpoint() error {
-	l.checkpointing.Lock()
-	defer l.checkpointing.Unlock()
-	l.write.Lock()
-	if l.write.closed || l.removed.Load() {
-		l.write.Unlock()
-		return ErrClosed
-	}
-	end := l.endAt.Load()
-	bytes := l.sinceRecovery.Load()
-	seg := l.active()
-	cuts := l.write.cuts
-	producers := l.snapshot(end)
-	pinned := seg.Acquire()
-	l.write.Unlock()
-	if !pinned {
-		return ErrClosed
-	}
-	defer seg.Release()
-	if err := l.storeSnapshot(producers); err != nil {
-		return err
-	}
-	l.write.Lock()
-	l.noteSnapshot(producers)
-	l.write.Unlock()
-	if err := l.Flush(); err != nil {
-		return err
-	}
-	// The names too: of the snapshot, and of a new transaction index.
-	if err := errors.Join(l.syncRolled(end), seg.SyncIndexes(), l.store.opt.FS.SyncDir(l.path)); err != nil {
-		if !isNoSpace(err) {
-			// Aborted transactions among it may be lost: no later sync says so.
-			l.dir.pool.Poison(err)
-		}
-		return err
-	}
-	l.write.Lock()
-	defer l.write.Unlock()
-	if l.write.cuts != cuts {
-		// Cut meanwhile: this end is no more, or it is another one.
-		return ErrClosed
-	}
-	l.recovery.Store(max(l.recovery.Load(), end))
-	l.sinceRecovery.Add(-bytes)
-	return nil
-}
-
-// syncRolled makes the indexes of segments sealed since the last recovery
-// point durable too.
-func (l *Log) syncRolled(end int64) error {
-	list := *l.segments.Load()
-	from := l.recovery.Load()
-	var errs []error
-	for i, s := range list {
-		if i+1 < len(list) && list[i+1].Base() >= from && s.Base() < end && s.Acquire() {
-			errs = append(errs, s.SyncIndexes())
-			s.Release()
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // dropStrays removes the snapshots below the recovery point that are no

@@ -487,7 +487,7 @@ func (l *Log) close() error {
 	// A log that was not touched since it was opened is as its last owner left it.
 	if l.sinceRecovery.Load() > 0 || l.write.untidy {
 		seg := l.active()
-		errs = append(errs, seg.Seal(), seg.SyncIndexes(), l.syncRolled(end))
+		errs = append(errs, seg.Seal(), seg.SyncIndexes(), l.rolled(end, (*segment.Segment).SyncIndexes))
 		if end > l.startAt.Load() || l.write.snapshotAt >= 0 {
 			errs = append(errs, l.writeSnapshot(end))
 		}

@@ -60,14 +60,15 @@ const nearEnd = 1 << 20
 const copyBytes = 1 << 20
 
 // StartMove makes an empty copy of a log in another data directory. What an earlier process left of such a copy is set
-// aside for removal. ErrExists: there is a log of that name, or the log is being moved already.
-func (st *Store) StartMove(name, dir string) (*Move, error) {
+// aside for removal. ErrExists: there is a log of that name, or the log is being moved already; ErrNotFound: it was deleted, or
+// has been moved.
+func (st *Store) StartMove(l *Log, dir string) (*Move, error) {
 	to, err := st.directory(dir)
 	if err != nil {
 		return nil, err
 	}
-	l := st.Log(name)
-	if l == nil || name == metadataDirectory {
+	name := l.name
+	if st.Log(name) != l || name == metadataDirectory {
 		return nil, fmt.Errorf("log %s: %w", name, ErrNotFound)
 	}
 	if l.dir == to {
@@ -176,8 +177,8 @@ func (m *Move) catchUp(ctx context.Context) error {
 	}
 	for i, s := range list {
 		err := m.bring(ctx, s, i < len(list)-1)
-		if err != nil && !slices.Contains(*m.log.segments.Load(), s) && !m.log.removed.Load() {
-			// Deleted by retention meanwhile; its copy goes in the next round.
+		if err != nil && (m.log.removed.Load() || !slices.Contains(*m.log.segments.Load(), s)) {
+			// Deleted by retention meanwhile, and its copy goes in the next round; or with the log.
 			err = m.stopped(ctx)
 		}
 		if err != nil {

@@ -59,6 +59,18 @@ func (m *Move) Finish(ctx context.Context, publish func(*Log)) (*Log, error) {
 	return n, nil
 }
 
+// Current is the log itself, or what it has become by moves to other directories. Methods that change or read it lead there by
+// themselves; offsets are those of the moment of a move.
+func (l *Log) Current() *Log {
+	for {
+		n := l.successor.Load()
+		if n == nil {
+			return l
+		}
+		l = n
+	}
+}
+
 // prepare does what can be done before appends have to wait.
 func (m *Move) prepare(ctx context.Context) error {
 	if err := m.round(ctx); err != nil {

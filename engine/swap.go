@@ -16,9 +16,9 @@ type swap struct {
 	done    int // steps
 }
 
-// replace puts a cleaned segment, which is complete, in the place of those it was made from (LocalLog.replaceSegments). Every
-// step is durable before the next one begins, so that after a crash finishSwaps finds either the old segments whole or
-// the new one:
+// replace puts a cleaned segment, which is complete, in the place of those it was made from
+// (LocalLog.replaceSegments). Every step is durable before the next one begins, so that after a crash finishSwaps
+// finds either the old segments whole or the new one:
 //
 //	the names of the .cleaned files             a .cleaned file is no part of the log: it is removed
 //	.cleaned becomes .swap, the .log last       as long as one .cleaned is left, so are the .swap files
@@ -27,8 +27,8 @@ type swap struct {
 //	.log.swap becomes .log                      as before
 //	the indexes lose their .swap                they do at the start
 //
-// Readers find the new segment from the third step on, whatever its files are called; those who have pinned an old one keep it
-// until they let go.
+// Readers find the new segment from the third step on, whatever its files are called; those who have pinned an old
+// one keep it until they let go.
 func (l *Log) replace(cleaned *segment.Segment, old []*segment.Segment) error {
 	sync := func() error { return l.store.opt.FS.SyncDir(l.path) }
 	err := sync()

@@ -122,3 +122,62 @@ func TestFailedSharedSyncAcknowledgesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckpointOfManyLogs: the recovery points of many logs cost a few syncs
+// together, and hold after a power cut at any moment of the checkpoint.
+func TestCheckpointOfManyLogs(t *testing.T) {
+	r := newRig(t)
+	defer r.store.Abandon()
+	var names []string
+	for i := range 40 {
+		l := r.create(fmt.Sprintf("t-%d", i), small)
+		names = append(names, l.Name())
+		for n := range 5 {
+			b := records(2, fmt.Sprint(i, n))
+			mustAppend(t, l, b)
+		}
+	}
+	check := func(disk *simfs.FS, when string) {
+		store, err := Open(Options{FS: disk, Dirs: []string{"/data"}, Manual: true})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer store.Abandon()
+		for _, name := range names {
+			l, err := store.OpenLog("/data", name, small)
+			if err != nil {
+				t.Errorf("%s: %v", when, err)
+			} else if l.High() != 10 {
+				t.Errorf("%s: %s ends at %d, 10 were acknowledged", when, name, l.High())
+			}
+		}
+	}
+	seed, cuts := uint64(0), 0
+	r.disk.OnChange(func(e vfs.Event) {
+		seed++
+		if e.Op == vfs.OpWrite && seed%8 != 0 {
+			return
+		}
+		cuts++
+		check(r.disk.Crash(simfs.CrashOptions{Seed: seed, Keep: []simfs.Keep{simfs.KeepNone, simfs.KeepSome, simfs.KeepAll}[seed%3]}), e.String())
+	})
+	before := r.disk.Stats()
+	if err := r.store.dirs[0].checkpointRecovery(true); err != nil {
+		t.Fatal(err)
+	}
+	r.disk.OnChange(nil)
+	after := r.disk.Stats()
+	if n := after.Syncs - before.Syncs + after.DirSyncs - before.DirSyncs; n > 12 {
+		t.Errorf("%d syncs for the recovery points of 40 logs", n)
+	}
+	for _, name := range names {
+		if at := r.store.Log(name).recovery.Load(); at != 10 {
+			t.Errorf("recovery point of %s is %d", name, at)
+		}
+	}
+	if cuts < 10 {
+		t.Errorf("only %d power cuts", cuts)
+	}
+	check(r.disk.Crash(simfs.CrashOptions{Keep: simfs.KeepNone}), "after it")
+}

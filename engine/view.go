@@ -176,6 +176,9 @@ type AbortedTxn = producer.AbortedTxn
 // AbortedTransactions lists the aborted transactions with records in [from,
 // to), by first offset, for a read_committed fetch.
 func (l *Log) AbortedTransactions(from, to int64) ([]AbortedTxn, error) {
+	if n := l.successor.Load(); n != nil {
+		return n.AbortedTransactions(from, to)
+	}
 	var out []AbortedTxn
 	err := l.settled(func(list []*segment.Segment) error {
 		out = out[:0]
@@ -240,6 +243,9 @@ var decoding sync.Mutex
 // and whose offset is at or above the log's start; ok is false when there is
 // none below the high watermark (ListOffsets by time).
 func (l *Log) OffsetForTimestamp(ts int64) (found TimedOffset, ok bool, err error) {
+	if n := l.successor.Load(); n != nil {
+		return n.OffsetForTimestamp(ts)
+	}
 	err = l.settled(func(list []*segment.Segment) (err error) {
 		found, ok = TimedOffset{}, false
 		high, start := l.High(), l.Start()
@@ -303,6 +309,9 @@ func (l *Log) timeIn(seg *segment.Segment, ts, start int64) (found TimedOffset, 
 // MaxTimestamp finds the first record that has the largest timestamp of the
 // log (ListOffsets with timestamp -3, KIP-734); ok is false for an empty log.
 func (l *Log) MaxTimestamp() (found TimedOffset, ok bool, err error) {
+	if n := l.successor.Load(); n != nil {
+		return n.MaxTimestamp()
+	}
 	err = l.settled(func(list []*segment.Segment) error {
 		found, ok = TimedOffset{}, false
 		largest := int64(-1)

@@ -86,10 +86,11 @@ func rawRecord(b Batch, p []byte, i int) (r RawRecord, end int, err error) {
 }
 
 // AppendRetained appends to dst the batch that is left of b when only kept of its records stay, at least one
-// (MemoryRecords.buildRetainedRecordsInto): offsets, producer, epoch, codec and all attributes are b's, its last offset
-// too, whether or not that record stays. The largest timestamp is found again, except that of LogAppendTime. A horizon of at least 0, in milliseconds, is
-// stored as the delete horizon (KIP-534) in place of the base timestamp; without one, and with b having none, the base is the first
-// record's timestamp. buf is memory for the records of a compressed batch, handed back for the next call.
+// (MemoryRecords.buildRetainedRecordsInto): offsets, producer, epoch, codec and all attributes are b's, its last
+// offset too, whether or not that record stays. The largest timestamp is found again, except that of
+// LogAppendTime. A horizon of at least 0, in milliseconds, is stored as the delete horizon (KIP-534) in place of
+// the base timestamp; without one, and with b having none, the base is the first record's timestamp. buf is memory
+// for the records of a compressed batch, handed back for the next call.
 func AppendRetained(dst []byte, b Batch, kept []RawRecord, horizon int64, buf []byte) (out, reuse []byte, err error) {
 	attributes := b.Attributes() &^ AttrDeleteHorizon
 	base, largest := kept[0].Timestamp, NoTimestamp

@@ -39,11 +39,12 @@ type Pool struct {
 	mu      sync.Mutex
 	ready   []*Queue // logs with something to sync, each at most once
 	spare   []*Queue // the slice of the last shared sync, reused
-	idle    []chan *Queue
+	idle    []chan struct{}
 	workers int
 	err     error // the poison, set once
 	closed  bool
-	shared  bool // a shared sync is under way: it is the batching window of all others
+	shared  bool // a round of several logs is under way: it is the batching window of all others
+	lane    int  // rounds for which logs go on being synced in one round at a time
 	done    sync.WaitGroup
 }
 
@@ -159,19 +160,18 @@ func (p *Pool) schedule(q *Queue) {
 		q.round()
 		return
 	}
+	p.ready = append(p.ready, q)
 	if p.shared {
-		p.ready = append(p.ready, q)
 		p.mu.Unlock()
-		return
+		return // the one who syncs together takes it next
 	}
 	if n := len(p.idle); n > 0 {
 		w := p.idle[n-1]
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
-		w <- q // capacity one, and only idle workers are in the list
+		w <- struct{}{} // capacity one, and only idle workers are in the list
 		return
 	}
-	p.ready = append(p.ready, q)
 	start := p.workers < p.limit
 	if start {
 		p.workers++
@@ -185,38 +185,30 @@ func (p *Pool) schedule(q *Queue) {
 
 func (p *Pool) work() {
 	defer p.done.Done()
-	inbox := make(chan *Queue, 1)
+	inbox := make(chan struct{}, 1)
 	for {
 		p.mu.Lock()
-		var q *Queue
 		switch n := len(p.ready); {
-		case n > 0 && !p.shared && p.together.pays(n):
+		case n > 0 && !p.shared && (p.lane > 0 && n < minTogether || p.together.pays(n)):
 			all := p.ready
 			p.ready = p.spare[:0]
 			p.spare = nil
 			p.shared = true
 			p.mu.Unlock()
 			p.roundTogether(all)
-			continue
 		case n > 0 && (!p.shared || p.closed):
-			q = p.ready[0]
+			q := p.ready[0]
 			p.ready[0] = nil
 			p.ready = p.ready[1:]
+			p.mu.Unlock()
+			q.round()
 		case p.closed:
 			p.mu.Unlock()
 			return
 		default:
 			p.idle = append(p.idle, inbox)
-		}
-		p.mu.Unlock()
-		if q == nil {
-			var open bool
-			if q, open = <-inbox; !open {
-				return
-			}
-		}
-		if q != nil {
-			q.round()
+			p.mu.Unlock()
+			<-inbox
 		}
 	}
 }

@@ -22,6 +22,7 @@ const (
 	minTogether = 4  // fewer logs are synced side by side by the workers
 	parallel    = 3  // how much faster the workers are together than one after the other, measured
 	retryAfter  = 64 // rounds after which a shared sync that was too slow is tried again
+	laneRounds  = 16 // rounds of few logs after which the workers go side by side again
 )
 
 // pays says whether n logs should be synced at once. nil never does.
@@ -49,11 +50,15 @@ func (t *together) alone(d time.Duration) {
 
 func average(a *atomic.Int64, d time.Duration) {
 	old := a.Load()
-	if old == 0 {
-		a.Store(int64(d) + 1)
-		return
+	switch {
+	case old == 0:
+		old = int64(d)
+	case int64(d) < old:
+		old -= (old - int64(d)) / 2 // what is slow once, for the sake of others, is forgotten soon
+	default:
+		old += (int64(d) - old) / 8
 	}
-	a.Store(old + (int64(d)-old)/8 + 1)
+	a.Store(old + 1)
 }
 
 func now() time.Time                      { return time.Now() }
@@ -61,7 +66,17 @@ func since(begin time.Time) time.Duration { return time.Since(begin) }
 
 // roundTogether is a round of many logs with one sync. The order is that of
 // Queue.round for each of them.
+//
+// Rounds follow one another in one lane for a while: side by side with single
+// syncs, which take the logs as they come, there would never be many to share one.
 func (p *Pool) roundTogether(logs []*Queue) {
+	if len(logs) < minTogether {
+		for _, q := range logs {
+			q.round()
+		}
+		p.endTogether(logs, false)
+		return
+	}
 	for _, q := range logs {
 		q.take()
 	}
@@ -81,7 +96,7 @@ func (p *Pool) roundTogether(logs []*Queue) {
 	for _, q := range logs {
 		q.answer(err)
 	}
-	p.endTogether(logs)
+	p.endTogether(logs, true)
 }
 
 // syncAll is the sync: everything, data and names, to the drive, and one log's
@@ -98,13 +113,12 @@ func (p *Pool) syncAll(logs []*Queue) error {
 	return nil
 }
 
-// endTogether opens the next window: logs with new waiters are ready again, and
-// when they are few the other workers are called.
-func (p *Pool) endTogether(logs []*Queue) {
+// endTogether opens the next window: logs with new waiters are ready again.
+func (p *Pool) endTogether(logs []*Queue, shared bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, q := range logs {
-		if q.again() {
+		if shared && q.again() {
 			p.ready = append(p.ready, q)
 		}
 	}
@@ -113,16 +127,16 @@ func (p *Pool) endTogether(logs []*Queue) {
 		p.spare = logs[:0]
 	}
 	p.shared = false
-	// This worker takes the first; a shared sync leaves none to others.
-	if p.together.pays(len(p.ready)) {
-		return
+	if p.lane--; shared {
+		p.lane = laneRounds
 	}
-	for len(p.ready) > 1 && len(p.idle) > 0 {
-		q := p.ready[len(p.ready)-1]
-		p.ready[len(p.ready)-1] = nil
-		p.ready = p.ready[:len(p.ready)-1]
+	if p.lane > 0 {
+		return // this worker goes on
+	}
+	p.lane = 0
+	for range min(len(p.ready)-1, len(p.idle)) {
 		w := p.idle[len(p.idle)-1]
 		p.idle = p.idle[:len(p.idle)-1]
-		w <- q
+		w <- struct{}{}
 	}
 }

@@ -2,9 +2,9 @@
 // record of a key is its last, what stays of a batch and what of a transaction, which segments become one, and how
 // fast all that may go.
 //
-// The rules are those of Kafka's LogCleanerManager, Cleaner, CleanedTransactionMetadata, MemoryRecords.filterTo and
-// Throttler; KIP-280 and KIP-354 say more about choosing logs, KIP-534 about how long tombstones and transaction
-// markers stay.
+// The rules are those of Kafka's LogCleanerManager, Cleaner, CleanedTransactionMetadata, MemoryRecords.filterTo
+// and Throttler; KIP-58 and KIP-354 say more about choosing logs, KIP-534 about how long tombstones and
+// transaction markers stay.
 //
 // One pass over a log is: Decide on the numbers of its segments; Mapper.Add every batch of the dirty part, until the
 // OffsetMap is full; Group the segments in front of where the map ends; and Filter.Batch for every batch of each

@@ -99,8 +99,8 @@ type Filter struct {
 	Txns *Transactions
 	// NowMs is when the cleaning began; DeleteRetentionMs is delete.retention.ms.
 	NowMs, DeleteRetentionMs int64
-	// UpTo is where the cleaning ends (the first uncleanable offset): the batch in front of it stays, empty if need be,
-	// so that no offset is forgotten.
+	// UpTo is where the cleaning ends (the first uncleanable offset): the batch in front of it stays, empty if
+	// need be, so that no offset is forgotten.
 	UpTo int64
 	// Active looks an active producer up; ok is false for one that is not known.
 	Active func(producerID int64) (last LastRecord, ok bool)
@@ -110,14 +110,14 @@ type Filter struct {
 	scratch
 }
 
-// Batch appends to dst what stays of b, whose checksum was verified: b as it is, a smaller batch with the same offsets, an empty one, or
-// nothing. last says that b must leave something whatever becomes of its records: it is the end of what is rewritten
-// together.
+// Batch appends to dst what stays of b, whose checksum was verified: b as it is, a smaller batch with the same
+// offsets, an empty one, or nothing. last says that b must leave something whatever becomes of its records: it is
+// the end of what is rewritten together.
 //
-// A record stays when it is the last of its key, or lies behind what the map knows. A null value, a tombstone, stays
-// until the batch's delete horizon, which is set when a batch with a tombstone is cleaned for the first time. A transaction
-// marker whose transaction has left nothing is given a horizon in the same way and goes with it. The last batch of an active
-// producer keeps its sequence number.
+// A record stays when it is the last of its key, or lies behind what the map knows. A null value, a tombstone,
+// stays until the batch's delete horizon, which is set when a batch with a tombstone is cleaned for the first
+// time. A transaction marker whose transaction has left nothing is given a horizon in the same way and goes with
+// it. The last batch of an active producer keeps its sequence number.
 func (f *Filter) Batch(dst []byte, b batch.Batch, last bool) ([]byte, error) {
 	f.Stats.Batches++
 	f.Stats.Records += int64(b.RecordCount())

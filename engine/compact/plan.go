@@ -63,9 +63,9 @@ func (p Plan) Due(policy Policy) bool {
 	return p.Overdue && p.DirtyBytes > 0 || p.Ratio() > policy.MinDirtyRatio
 }
 
-// Decide finds what can be cleaned of a log at nowMs (LogCleanerManager.cleanableOffsets and maxCompactionDelay, and
-// LogToClean). Never cleaned are the active segment, what is at or above the last stable offset, and segments from the first one with
-// a record younger than MinLagMs on.
+// Decide finds what can be cleaned of a log at nowMs (LogCleanerManager.cleanableOffsets and maxCompactionDelay,
+// and LogToClean). Never cleaned are the active segment, what is at or above the last stable offset, and segments
+// from the first one with a record younger than MinLagMs on.
 func Decide(s State, policy Policy, nowMs int64) Plan {
 	var p Plan
 	p.FirstDirty = s.Cleaned
@@ -116,9 +116,9 @@ func (s *State) from(offset int64) int {
 	return i
 }
 
-// Group says which of the segments, all of which are in front of end, become one each: group i ends in front of the index it
-// gives. Together they keep within maxBytes and, for each index, maxIndexBytes, as their originals count, and within the 2³¹
-// offsets that an index entry can tell apart (Cleaner.groupSegmentsBySize).
+// Group says which of the segments, all of which are in front of end, become one each: group i ends in front of
+// the index it gives. Together they keep within maxBytes and, for each index, maxIndexBytes, as their originals
+// count, and within the 2³¹ offsets that an index entry can tell apart (Cleaner.groupSegmentsBySize).
 func Group(segments []Segment, maxBytes, maxIndexBytes, end int64) []int {
 	var ends []int
 	for i := 0; i < len(segments); {

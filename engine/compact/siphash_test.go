@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestSipHash compares with the vectors of the reference implementation (vectors_sip128): the key is 00..0f, the input
-// the first bytes of 00, 01, 02, ...
+// TestSipHash compares with the vectors of the reference implementation (vectors_sip128): the key is 00..0f, the
+// input the first bytes of 00, 01, 02, ...
 func TestSipHash(t *testing.T) {
 	key := make([]byte, 16)
 	for i := range key {

@@ -63,8 +63,8 @@ func (t *Transactions) begin(offset int64) {
 }
 
 // Next takes the next batch of the log and says whether its records may go as far as transactions are concerned:
-// those of an aborted transaction, and markers none of whose transaction's batches went by. Other control batches stay. An
-// error is a control batch that cannot be read.
+// those of an aborted transaction, and markers none of whose transaction's batches went by. Other control batches
+// stay. An error is a control batch that cannot be read.
 func (t *Transactions) Next(b batch.Batch) (discard bool, err error) {
 	t.begin(b.LastOffset())
 	if b.IsControl() {

@@ -15,8 +15,9 @@ import (
 // What compaction needs of a segment: reading all of one without a mapping, and writing one beside the log that takes
 // the place of others later.
 
-// CreateCleaned makes the empty files of a segment that is not part of the log yet: NNN.log.cleaned and so on. What an earlier
-// attempt left under those names is removed. Fill it with AppendBatches and AppendAborted, end with Complete.
+// CreateCleaned makes the empty files of a segment that is not part of the log yet: NNN.log.cleaned and so on.
+// What an earlier attempt left under those names is removed. Fill it with AppendBatches and AppendAborted, end
+// with Complete.
 func CreateCleaned(dir string, base int64, opt Options) (*Segment, error) {
 	if err := RemoveCleaned(dir, base, opt.FS); err != nil {
 		return nil, err
@@ -148,10 +149,11 @@ func (s *Segment) IndexSizes() (offsets, times int64) {
 	return int64(s.offsets.Len()) * index.OffsetWidth, int64(s.times.Len()) * index.TimeWidth
 }
 
-// Stream gives f every batch from the one at position on, in order, with its header, until f returns false; the bytes are valid during the call.
-// They are read with system calls into buf, which is grown for a larger batch and comes back for the next use. next is
-// told how many bytes are about to be read and may refuse. The checksum is verified before f sees a batch; bytes that are no
-// intact batch are a DamagedError. The caller has the segment pinned, and nobody appends to it.
+// Stream gives f every batch from the one at position on, in order, with its header, until f returns false; the
+// bytes are valid during the call. They are read with system calls into buf, which is grown for a larger batch and
+// comes back for the next use. next is told how many bytes are about to be read and may refuse. The checksum is
+// verified before f sees a batch; bytes that are no intact batch are a DamagedError. The caller has the segment
+// pinned, and nobody appends to it.
 func (s *Segment) Stream(position int64, buf []byte, next func(n int64) error, f func(b batch.Batch, h Header) (bool, error)) ([]byte, error) {
 	size := s.size.Load()
 	for position < size {

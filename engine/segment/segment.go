@@ -413,6 +413,18 @@ func (s *Segment) SyncIndexes() error {
 	return s.offsets.Sync()
 }
 
+// WriteIndexes gives the index entries so far to the operating system; whoever
+// syncs the volume makes them durable.
+func (s *Segment) WriteIndexes() error {
+	s.stat.Lock()
+	var err error
+	if s.abortedLoaded && len(s.aborted) > 0 && !s.Detached() {
+		err = s.writeAborted(s.abortedInFile, false)
+	}
+	s.stat.Unlock()
+	return errors.Join(err, s.times.Flush(), s.offsets.Flush())
+}
+
 // Seal is called when the segment stops growing, at a roll or a clean close:
 // the closing time index entry is written and the index files stand at their
 // true length. Syncing is the caller's.
