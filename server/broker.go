@@ -160,7 +160,7 @@ func (b *Broker) openLogs() error {
 	}
 	b.partitions = partition.NewSet(partition.Options{
 		Store: b.store, Logger: b.env.Logger, Self: b.cfg.NodeID, Directories: directories, Default: b.cfg.LogDirs[0],
-		Config: b.topicConfig, Now: b.nowMs,
+		Config: b.topicConfig, Now: b.nowMs, Movers: b.movers(), Assign: b.assignDirectory,
 	})
 	if err := b.partitions.Start(b.quorum.Image(), found, map[string]bool{quorum.MetadataLogName: true}); err != nil {
 		return err
@@ -170,7 +170,7 @@ func (b *Broker) openLogs() error {
 	b.controller.OnImage(b.follow)
 	b.quotas = b.newQuotas()
 	b.coordinators.start()
-	return b.store.RemoveDeleted()
+	return errors.Join(b.startMoves(), b.store.RemoveDeleted())
 }
 
 // follow acts on a new image before those are answered who made it.
@@ -288,6 +288,7 @@ func (b *Broker) Close(ctx context.Context) error {
 		// start checks the logs, and nothing is unmapped under a reader.
 		return fmt.Errorf("connections did not end in time: %w", err)
 	}
+	b.partitions.StopMoves()
 	b.controller.Close()
 	b.fence()
 	b.quorum.Close()
@@ -312,6 +313,9 @@ func (b *Broker) abandon() {
 	}
 	if b.coordinators != nil {
 		b.coordinators.close()
+	}
+	if b.partitions != nil {
+		b.partitions.StopMoves()
 	}
 	if b.controller != nil {
 		b.controller.Close()

@@ -18,6 +18,19 @@ type coordLog struct {
 	epoch int32
 }
 
+// Start, End and High are those of the log where it is now: it may be moved to
+// another directory.
+func (l *coordLog) Start() int64 { return l.Current().Start() }
+
+// End is the offset behind the last batch.
+func (l *coordLog) End() int64 { return l.Current().End() }
+
+// High is the offset below which everything is durable.
+func (l *coordLog) High() int64 { return l.Current().High() }
+
+// Flush waits until everything appended is durable.
+func (l *coordLog) Flush() error { return l.Current().Flush() }
+
 // Epoch is the leader epoch that the coordinator began with.
 func (l *coordLog) Epoch() int32 { return l.epoch }
 

@@ -50,8 +50,8 @@ type Partition struct {
 	TopicID meta.UUID
 	Index   int32
 
-	log    *engine.Log // nil when offline
-	reason error       // why it is offline
+	log    atomic.Pointer[engine.Log] // nil when offline
+	reason atomic.Pointer[error]      // why it is offline; set before that
 	clock  func() int64
 	set    *Set
 
@@ -69,10 +69,16 @@ type Partition struct {
 
 // Log is the partition's log, or an error that says why it is offline.
 func (p *Partition) Log() (*engine.Log, error) {
-	if p.log == nil {
-		return nil, fmt.Errorf("%w: %w", engine.ErrStorage, p.reason)
+	if log := p.log.Load(); log != nil {
+		return log, nil
 	}
-	return p.log, nil
+	return nil, fmt.Errorf("%w: %w", engine.ErrStorage, *p.reason.Load())
+}
+
+// offline takes the log away from everybody who asks for it from now on.
+func (p *Partition) offline(reason error) {
+	p.reason.Store(&reason)
+	p.log.Store(nil)
 }
 
 // Leader is the leader's broker id (meta.NoLeader for none) and the epoch.
@@ -196,7 +202,7 @@ func NewWaiter(need int64, fire func()) *Waiter {
 // Add registers the waiter with p. seen is the visible byte count (VisibleBytes
 // of the log) at the moment the caller last looked: what came since counts.
 func (w *Waiter) Add(p *Partition, seen int64) {
-	if p.log == nil {
+	if p.log.Load() == nil {
 		return
 	}
 	p.waiting.Lock()
@@ -209,7 +215,9 @@ func (w *Waiter) Add(p *Partition, seen int64) {
 		return
 	}
 	// What became visible between the look and the registration.
-	if now := p.log.VisibleBytes(); now > seen {
+	if log := p.log.Load(); log == nil {
+		w.Fire()
+	} else if now := log.VisibleBytes(); now > seen {
 		w.arrived(now - seen)
 	}
 }

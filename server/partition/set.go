@@ -2,7 +2,6 @@ package partition
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -22,6 +21,10 @@ type Options struct {
 	// Default is where a partition goes whose directory the metadata does not
 	// name.
 	Default string
+	// Movers is how many logs are copied to other data directories at a time;
+	// Assign puts on record, durably, in which of them a partition is from now on.
+	Movers int
+	Assign func(topic meta.UUID, index int32, dir string) error
 	// Config gives a topic's configuration on an image.
 	Config func(im *meta.Image, topic string) *Config
 	Now    func() int64 // ms
@@ -30,7 +33,8 @@ type Options struct {
 // Set is the partitions of the current image that this broker hosts. Lookups
 // take a read lock; Apply is called by one goroutine at a time.
 type Set struct {
-	opt Options
+	opt   Options
+	moves *moves
 
 	draining atomic.Bool
 
@@ -40,7 +44,7 @@ type Set struct {
 
 // NewSet returns an empty set.
 func NewSet(opt Options) *Set {
-	return &Set{opt: opt, topics: map[meta.UUID][]*Partition{}}
+	return &Set{opt: opt, moves: newMoves(opt.Movers), topics: map[meta.UUID][]*Partition{}}
 }
 
 // Get returns the partition, or nil if this broker does not host it.
@@ -95,14 +99,9 @@ type work struct {
 // per data directory; those the image does not know are renamed -stray, as
 // Kafka does, except names in keep.
 func (s *Set) Start(im *meta.Image, found []engine.DirInfo, keep map[string]bool) error {
-	where := map[string]string{}
-	for _, d := range found {
-		for _, name := range d.Logs {
-			if other, twice := where[name]; twice {
-				return fmt.Errorf("partition %s is in two data directories, %s and %s: move one of them away", name, other, d.Path)
-			}
-			where[name] = d.Path
-		}
+	where, err := s.find(im, found)
+	if err != nil {
+		return err
 	}
 	var jobs []work
 	for _, t := range im.Topics() {
@@ -154,12 +153,8 @@ func hosts(p *meta.Partition, self int32) bool {
 
 // directory is where the metadata says our replica lives.
 func (s *Set) directory(p *meta.Partition) string {
-	for i, r := range p.Replicas {
-		if r == s.opt.Self && i < len(p.Directories) {
-			if dir, ok := s.opt.Directories[p.Directories[i]]; ok {
-				return dir
-			}
-		}
+	if dir, ok := s.named(p); ok {
+		return dir
 	}
 	return s.opt.Default
 }
@@ -216,22 +211,24 @@ func (s *Set) openOne(w *work) *Partition {
 	p.config.Store(w.config)
 	name := LogName(p.Topic, p.Index)
 	var err error
+	var log *engine.Log
 	if w.existing != "" {
-		p.log, err = s.opt.Store.OpenLog(w.existing, name, w.config.Log)
+		log, err = s.opt.Store.OpenLog(w.existing, name, w.config.Log)
 	} else {
-		p.log, err = s.opt.Store.CreateLog(w.dir, name, engine.ID(p.TopicID), w.config.Log)
+		log, err = s.opt.Store.CreateLog(w.dir, name, engine.ID(p.TopicID), w.config.Log)
 	}
 	if err == nil {
 		// A log that was made without an id gets the metadata's: later topics of
 		// its name must not take it for theirs.
-		err = p.log.Adopt(engine.ID(p.TopicID))
+		err = log.Adopt(engine.ID(p.TopicID))
 	}
 	if err == nil {
 		n := &notice{p: p}
-		n.last.Store(p.log.VisibleBytes())
-		p.log.OnHigh(n.high)
+		n.last.Store(log.VisibleBytes())
+		log.OnHigh(n.high)
+		p.log.Store(log)
 	} else {
-		p.log, p.reason = nil, err
+		p.offline(err)
 		s.opt.Logger.Error("partition is offline", "partition", name, "error", err)
 	}
 	if err := p.follow(w.replica); err != nil {
@@ -248,13 +245,14 @@ func (p *Partition) follow(r *meta.Partition) error {
 	}
 	before := p.epoch.Swap(r.LeaderEpoch)
 	p.leader.Store(leader)
-	if p.log == nil || leader != p.self {
+	log := p.log.Load()
+	if log == nil || leader != p.self {
 		return nil
 	}
 	if before != r.LeaderEpoch {
 		p.wakeAll()
 	}
-	return p.log.AssignEpoch(r.LeaderEpoch)
+	return log.AssignEpoch(r.LeaderEpoch)
 }
 
 // Apply brings the partitions in line with a new image: logs are created and
@@ -319,8 +317,8 @@ func (s *Set) reconfigure(before, now *meta.Image) {
 			configs[p.Topic] = c
 		}
 		p.config.Store(c)
-		if p.log != nil {
-			p.log.SetConfig(c.Log)
+		if log := p.log.Load(); log != nil {
+			log.SetConfig(c.Log)
 		}
 	}
 }
@@ -337,11 +335,13 @@ func (s *Set) remove(t *meta.Topic) {
 		}
 		p.leader.Store(meta.NoLeader)
 		p.wakeAll()
-		if p.log == nil {
+		s.moves.cancel(p)
+		if p.log.Load() == nil {
 			continue
 		}
-		if err := s.opt.Store.DeleteLog(p.log.Name()); err != nil && !errors.Is(err, engine.ErrNotFound) {
-			s.opt.Logger.Error("cannot delete a partition's log", "partition", p.log.Name(), "error", err)
+		name := LogName(p.Topic, p.Index)
+		if err := s.opt.Store.DeleteLog(name); err != nil && !errors.Is(err, engine.ErrNotFound) {
+			s.opt.Logger.Error("cannot delete a partition's log", "partition", name, "error", err)
 		}
 	}
 }

@@ -111,7 +111,7 @@ func (e *epochStart) registrationRecords(offset int64, logDirs []meta.UUID) (rec
 
 // electionRecords make this node the leader, the in-sync replica and the keeper of every partition it has a replica of, and say
 // nothing about those that already are so. logDirs are the directories to choose from, partitionDirs where replicas were found.
-func electionRecords(im *meta.Image, nodeID int32, mv int16, logDirs []meta.UUID, partitionDirs map[string]meta.UUID) []meta.Record {
+func electionRecords(im *meta.Image, nodeID int32, mv int16, logDirs []meta.UUID, partitionDirs map[string][]meta.UUID) []meta.Record {
 	p := NewPlacement(im, nodeID, logDirs)
 	var records []meta.Record
 	for _, t := range im.Topics() {
@@ -189,19 +189,23 @@ func (p *Placement) Next() meta.UUID {
 }
 
 // fix returns the partition's directories as they should be, or nil if they are.
-func (p *Placement) fix(topic string, part *meta.Partition, i int, found map[string]meta.UUID) []meta.UUID {
+func (p *Placement) fix(topic string, part *meta.Partition, i int, found map[string][]meta.UUID) []meta.UUID {
 	p.name = strconv.AppendInt(append(append(p.name[:0], topic...), '-'), int64(part.ID), 10)
-	want, onDisk := found[string(p.name)]
-	var have meta.UUID
+	places := found[string(p.name)]
+	var want, have meta.UUID
 	if i < len(part.Directories) {
 		have = part.Directories[i]
 	}
 	switch {
-	case onDisk && have == want:
-		return nil
-	case !onDisk && slices.Contains(p.dirs, have):
+	case slices.Contains(places, have):
+		return nil // where two have it, this says which one counts
+	case len(places) > 1:
+		return nil // nobody knows: the start is refused where the logs are opened
+	case len(places) == 1:
+		want = places[0]
+	case slices.Contains(p.dirs, have):
 		return nil // not created yet
-	case !onDisk:
+	default:
 		want = p.Next()
 	}
 	dirs := make([]meta.UUID, len(part.Replicas))

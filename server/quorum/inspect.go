@@ -33,8 +33,8 @@ type Directory struct {
 	damaged       []snapshotID
 	leftovers     []string
 	lastTimestamp int64
-	logBytes      int64             // since the newest snapshot
-	partitionDirs map[string]string // topic-partition to the log directory that has it
+	logBytes      int64               // since the newest snapshot
+	partitionDirs map[string][]string // topic-partition to the log directory that has it; two behind a move that was cut short
 	inTransaction bool
 	staticVoters  bool // run with controller.quorum.voters before
 }
@@ -93,7 +93,7 @@ func Inspect(f vfs.FS, c Config) (*Directory, error) {
 		return nil, err
 	}
 	found := map[string]*contents{}
-	d := &Directory{partitionDirs: map[string]string{}}
+	d := &Directory{partitionDirs: map[string][]string{}}
 	for _, dir := range c.dirs() {
 		has, err := readContents(f, dir)
 		if err != nil {
@@ -104,9 +104,7 @@ func Inspect(f vfs.FS, c Config) (*Directory, error) {
 		}
 		found[dir] = has
 		for _, name := range has.partitions {
-			if _, ok := d.partitionDirs[name]; !ok {
-				d.partitionDirs[name] = dir
-			}
+			d.partitionDirs[name] = append(d.partitionDirs[name], dir)
 		}
 	}
 	var err error

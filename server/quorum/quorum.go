@@ -119,9 +119,11 @@ func (q *Quorum) begin(d *Directory) error {
 	}
 	records, brokerEpoch := e.registrationRecords(e.out.next, sortedUUIDs(logDirs))
 	q.brokerEpoch = brokerEpoch
-	found := map[string]meta.UUID{}
-	for name, dir := range d.partitionDirs {
-		found[name] = q.directories[dir]
+	found := map[string][]meta.UUID{}
+	for name, dirs := range d.partitionDirs {
+		for _, dir := range dirs {
+			found[name] = append(found[name], q.directories[dir])
+		}
 	}
 	records = append(records, electionRecords(delta.Image(0, 0), q.c.NodeID, mv, logDirs, found)...)
 	e.out.data(now, records, mv)

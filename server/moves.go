@@ -1,0 +1,52 @@
+package server
+
+import (
+	"strconv"
+
+	"github.com/gregor-broker/gregor/server/meta"
+)
+
+// moveRateName bounds how fast logs are copied between data directories. It
+// exists as a dynamic config of a broker only.
+const moveRateName = "replica.alter.log.dirs.io.max.bytes.per.second"
+
+// movers is how many logs are copied at a time (KafkaConfig.getNumReplicaAlterLogDirsThreads).
+func (b *Broker) movers() int {
+	if n := b.cfg.String("num.replica.alter.log.dirs.threads"); n != "" {
+		return int(b.cfg.Int("num.replica.alter.log.dirs.threads"))
+	}
+	return len(b.cfg.LogDirs)
+}
+
+// assignDirectory puts on record in which data directory a partition is.
+func (b *Broker) assignDirectory(topic meta.UUID, index int32, dir string) error {
+	return b.controller.AssignDirectory(topic, index, b.quorum.DirectoryID(dir))
+}
+
+// startMoves takes up the moves that the last process did not end, at the rate
+// that the metadata says, and follows it.
+func (b *Broker) startMoves() error {
+	b.setMoveRate(b.quorum.Image())
+	b.controller.OnImage(func(before, now *meta.Image) {
+		for r := range now.ChangedConfigs(before) {
+			if r.Type == meta.ResourceBroker {
+				b.setMoveRate(now)
+				return
+			}
+		}
+	})
+	return b.partitions.ResumeMoves()
+}
+
+func (b *Broker) setMoveRate(im *meta.Image) {
+	own, cluster := b.dynamic(im)
+	text, ok := own[moveRateName]
+	if !ok {
+		text = cluster[moveRateName]
+	}
+	rate, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		rate = 0 // none is set: no limit
+	}
+	b.store.SetMoveRate(rate)
+}
