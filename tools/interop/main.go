@@ -29,7 +29,7 @@ func run() (passed bool) {
 	flag.StringVar(&e.Interop, "interop", ".", "directory of this module")
 	flag.StringVar(&e.Root, "root", "../..", "root of the repository")
 	flag.StringVar(&e.Binary, "gregor", "", "a gregor executable to use instead of building one")
-	flag.BoolVar(&e.Groups, "groups", false, "also test what needs group and transaction coordination (on by default once the broker has it)")
+	flag.BoolVar(&e.Groups, "groups", false, "test what needs group and transaction coordination even where suites.Coordination is false")
 	flag.BoolVar(&e.Record, "record", false, "with --broker kafka: write the lists that the clients' own suites are held against")
 	flag.BoolVar(&e.Keep, "keep", false, "keep the brokers' directories and logs")
 	flag.IntVar(&e.Rounds, "rounds", 0, "kills in the suites that kill, runs of kgo's own tests (0: what each suite thinks right)")

@@ -156,13 +156,34 @@ func (r *repairer) move(name string) error {
 	return r.fs.Remove(name)
 }
 
-// moveAll takes a directory to the evidence directory. A file of it that was
-// already there stays: an interrupted repair had begun to copy.
+// moveAll takes a partition directory to the evidence directory. Where that is
+// on another disk it is copied, and goes under a name that says that it is
+// deleted: whenever this stops, what is there is whole or of no meaning.
 func (r *repairer) moveAll(dir string) error {
 	to := r.kept(dir)
 	if err := r.fs.Rename(dir, to); err == nil {
 		return r.fs.SyncDir(filepath.Dir(to))
 	}
+	if err := r.copyAll(dir, to); err != nil {
+		return err
+	}
+	if err := r.fs.SyncDir(filepath.Dir(to)); err != nil {
+		return &vfs.SyncError{Err: err}
+	}
+	var id [16]byte
+	copy(id[:], fmt.Sprintf("logcheck%08x", uint32(r.o.Now.Unix())))
+	deleted := fmt.Sprintf("%s.%x-delete", dir, id)
+	if err := r.fs.Rename(dir, deleted); err != nil {
+		return err
+	}
+	if err := r.fs.SyncDir(filepath.Dir(dir)); err != nil {
+		return &vfs.SyncError{Err: err}
+	}
+	return r.fs.RemoveAll(deleted)
+}
+
+// copyAll copies a directory, durably but for its name.
+func (r *repairer) copyAll(dir, to string) error {
 	if err := r.fs.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
@@ -171,22 +192,20 @@ func (r *repairer) moveAll(dir string) error {
 		return err
 	}
 	for _, e := range list {
-		if e.IsDir() {
-			if err := r.moveAll(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-			continue
+		one := func() error {
+			return (edits{}).write(r.fs, filepath.Join(dir, e.Name()), r.fs, filepath.Join(to, e.Name()))
 		}
-		if err := (edits{}).write(r.fs, filepath.Join(dir, e.Name()), r.fs, filepath.Join(to, e.Name())); err != nil {
+		if e.IsDir() {
+			one = func() error { return r.copyAll(filepath.Join(dir, e.Name()), filepath.Join(to, e.Name())) }
+		}
+		if err := one(); err != nil {
 			return err
 		}
 	}
-	for _, name := range [...]string{to, filepath.Dir(to)} {
-		if err := r.fs.SyncDir(name); err != nil {
-			return &vfs.SyncError{Err: err}
-		}
+	if err := r.fs.SyncDir(to); err != nil {
+		return &vfs.SyncError{Err: err}
 	}
-	return r.fs.RemoveAll(dir)
+	return nil
 }
 
 // keep copies what will be replaced and writes down what will be done, all of

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 
 	"github.com/gregor-broker/gregor/engine/batch"
+	"github.com/gregor-broker/gregor/engine/producer"
 )
 
 // diagnosis is what can be proven about a batch that is not intact. The zero
@@ -29,11 +30,11 @@ const (
 )
 
 // flippedBit finds the one bit whose flip explains that the bytes of p from
-// coveredAt on have another CRC than the header says: the position of its byte
-// in p and the bit's mask. CRCs are linear, so the difference of the two
+// coveredAt on have another CRC than its bytes from crcAt on say: the position
+// of its byte in p and the bit's mask. CRCs are linear, so the difference of the two
 // depends on the position of the bit alone; it is taken back bit by bit until
 // it is that of a single one.
-func flippedBit(p []byte) (position int64, mask byte, ok bool) {
+func flippedBit(p []byte, crcAt, coveredAt int) (position int64, mask byte, ok bool) {
 	s := binary.BigEndian.Uint32(p[crcAt:]) ^ batch.Checksum(p[coveredAt:])
 	if s == 0 {
 		return 0, 0, false
@@ -64,7 +65,7 @@ func diagnoseBatch(p []byte, from, to int64) diagnosis {
 	if len(b) > syndromeLimit || b[magicAt] != batch.Magic {
 		return diagnosis{}
 	}
-	at, mask, ok := flippedBit(b)
+	at, mask, ok := flippedBit(b, crcAt, coveredAt)
 	if !ok {
 		return diagnosis{}
 	}
@@ -78,6 +79,41 @@ func diagnoseBatch(p []byte, from, to int64) diagnosis {
 		text:  fmt.Sprintf("byte %d has bit %d flipped: checksum and records agree (%s)", from+at, bits.TrailingZeros8(mask), fieldAt(at)),
 		fixes: []Fix{{from + at, b[at], mended[at]}},
 	}
+}
+
+// Places of a producer snapshot: its version, and its checksum of all that
+// follows it.
+const (
+	snapshotCRC     = 2
+	snapshotCovered = 6
+)
+
+// diagnoseSnapshot looks for the flipped bit in a producer snapshot that cannot
+// be read: with it the checksum is right and all entries are well-formed.
+func diagnoseSnapshot(p []byte) diagnosis {
+	if len(p) < snapshotCovered || len(p) > syndromeLimit {
+		return diagnosis{}
+	}
+	mended := append([]byte(nil), p...)
+	at, mask, ok := flippedBit(p, snapshotCRC, snapshotCovered)
+	switch {
+	case ok:
+		mended[at] ^= mask
+	case batch.Checksum(p[snapshotCovered:]) == binary.BigEndian.Uint32(p[snapshotCRC:]):
+		mended[0], mended[1] = 0, 1 // only the version lies outside
+	default:
+		return diagnosis{}
+	}
+	if producer.New(0).Decode(mended, 0) != nil {
+		return diagnosis{}
+	}
+	d := diagnosis{text: "with these bytes the checksum is right and every entry well-formed"}
+	for i := range p {
+		if p[i] != mended[i] {
+			d.fixes = append(d.fixes, Fix{int64(i), p[i], mended[i]})
+		}
+	}
+	return d
 }
 
 // diagnoseChained looks into a batch that chains and whose checksum is wrong.

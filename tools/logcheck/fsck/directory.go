@@ -1,6 +1,7 @@
 package fsck
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -119,6 +120,9 @@ func (d *directory) checkOffsets(name, path string, data []byte) {
 		d.report(Finding{Severity: s, Kind: k, File: path, Position: lineAt(data, line), Offset: unknown, LastOffset: unknown, Expected: expected, Found: found})
 	}
 	list, err := decodeOffsets(data)
+	if len(data) == 0 && d.clean && name != cleanerName {
+		err = errors.New("an empty file, although a clean stop writes it")
+	}
 	if err != nil {
 		report(Rebuildable, KindCheckpoint, "an offset checkpoint", err.Error())
 		return

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,6 +52,14 @@ func (o *overlay) remove(name string) {
 	defer o.mu.Unlock()
 	delete(o.files, name)
 	o.gone[name] = true
+}
+
+// forget undoes what was put and removed.
+func (o *overlay) forget(which func(name string) bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.DeleteFunc(o.files, func(name string, _ staged) bool { return which(name) })
+	maps.DeleteFunc(o.gone, func(name string, _ bool) bool { return which(name) })
 }
 
 // find says where the bytes of name are.

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -291,6 +292,11 @@ func (p *planner) accept(r *result, f *Finding) {
 // setAside moves the partition directory away. It cannot stay under another
 // name: Kafka loads stray partitions, too, and does not start on damage.
 func (p *planner) setAside(r *result, f *Finding) error {
+	// What was planned for it is not done.
+	inside := func(name string) bool { return filepath.Dir(name) == r.Path }
+	p.view.forget(inside)
+	maps.DeleteFunc(p.repairer.logs, func(name string, _ *logPlan) bool { return inside(name) })
+	p.report.Actions = slices.DeleteFunc(p.report.Actions, func(a Action) bool { return inside(a.File) })
 	p.view.remove(r.Path)
 	p.asides[r.Path] = true
 	p.report.Lost = append(p.report.Lost, Loss{r.Name, min(r.Segments[0].Base, max(f.Offset, 0)), unknown, r.Bytes()})

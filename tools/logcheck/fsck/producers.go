@@ -24,34 +24,48 @@ type producerCheck struct {
 
 func newProducerCheck(c *checker) *producerCheck {
 	x := &producerCheck{c: c, table: producer.New(0), known: c.e.deep, latest: unknown, intact: map[int64]bool{}}
+	var bad []Finding
 	for _, offset := range c.p.Snapshots {
-		if x.read(offset, producer.New(0), true) {
+		f := x.read(offset, producer.New(0))
+		if f == nil {
 			x.intact[offset], x.latest = true, offset
-		} else {
-			x.damaged = true
+			continue
 		}
+		x.damaged = true
+		bad = append(bad, *f)
+	}
+	for _, f := range bad {
+		if f.Kind == KindSnapshot && f.surplus && f.Offset < x.latest {
+			f.Severity = Harmless // a crash left it, and a newer one is taken
+		}
+		f.surplus = false
+		c.report(f)
 	}
 	if len(c.p.Segments) > 0 {
 		x.origin = c.p.Segments[0].Base
 		if x.known && x.intact[x.origin] {
-			x.read(x.origin, x.table, false)
+			x.read(x.origin, x.table)
 		}
 	}
 	return x
 }
 
-// read decodes a snapshot into t.
-func (x *producerCheck) read(offset int64, t *producer.Table, report bool) bool {
-	name := x.c.p.file(offset, segment.SnapshotSuffix)
-	data, err := vfs.ReadFile(x.c.fs, name)
-	if err == nil {
-		err = t.Decode(data, 0)
+// read decodes a snapshot into t. The finding that it cannot is nil when it
+// can; surplus then says that the file was never written to its end.
+func (x *producerCheck) read(offset int64, t *producer.Table) *Finding {
+	f := &Finding{Severity: Rebuildable, Kind: KindSnapshot, File: x.c.p.file(offset, segment.SnapshotSuffix), Position: -1, Offset: offset, LastOffset: unknown, Expected: "a producer snapshot"}
+	data, err := vfs.ReadFile(x.c.fs, f.File)
+	if err != nil {
+		f.Kind, f.Found = KindUnreadable, err.Error()
+		return f
 	}
-	if err != nil && report {
-		x.c.report(Finding{Severity: Rebuildable, Kind: KindSnapshot, File: name, Position: -1, Offset: offset, LastOffset: unknown,
-			Expected: "a producer snapshot", Found: err.Error()})
+	if err := t.Decode(data, 0); err != nil {
+		d := diagnoseSnapshot(data)
+		f.Found, f.Located, f.Fixes = err.Error(), d.text, d.fixes
+		f.surplus = allZero(data)
+		return f
 	}
-	return err == nil
+	return nil
 }
 
 // lax says that transactions cannot be compared batch by batch.
@@ -98,7 +112,7 @@ func (x *producerCheck) compare(offset int64) {
 			continue
 		}
 		snapshot := producer.New(0)
-		if !x.read(at, snapshot, false) {
+		if x.read(at, snapshot) != nil {
 			continue
 		}
 		snapshot.Each(func(p producer.Producer) bool { return x.compareOne(at, p) })

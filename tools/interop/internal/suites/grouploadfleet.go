@@ -21,25 +21,66 @@ type seat struct {
 	group      string
 	id         string
 	generation int32 // or member epoch
+	leads      bool
 }
 
-// sit has n classic members join a group at once, each on a connection of its own, and returns where they sit. What
-// broker.group.initial.rebalance.delay.ms says is part of the time it takes.
-func sit(ctx context.Context, conns []*raw.Conn, group, topic string, partitions int32, before []seat) ([]seat, error) {
+// sit has classic members join a group at once, each on a connection of its own, and returns where they sit. What
+// group.initial.rebalance.delay.ms says is part of the time it takes.
+func sit(ctx context.Context, conns []*raw.Conn, group, topic string, partitions int32) ([]seat, error) {
 	seats := make([]seat, len(conns))
+	for i := range seats {
+		seats[i].group = group
+	}
+	err := rejoinAll(conns, seats, topic, partitions, func(int) bool { return true })
+	return seats, errors.Join(err, ctx.Err())
+}
+
+// rejoinAll has those members join at once that which holds for.
+func rejoinAll(conns []*raw.Conn, seats []seat, topic string, partitions int32, which func(i int) bool) error {
 	errs := make([]error, len(conns))
 	var wg sync.WaitGroup
 	for i, c := range conns {
-		wg.Go(func() {
-			id := ""
-			if i < len(before) {
-				id = before[i].id
-			}
-			seats[i], errs[i] = joinAndSync(c, group, topic, partitions, id)
-		})
+		if which(i) {
+			wg.Go(func() { seats[i], errs[i] = joinAndSync(c, seats[i].group, topic, partitions, seats[i].id) })
+		}
 	}
 	wg.Wait()
-	return seats, errors.Join(append(errs, ctx.Err())...)
+	return errors.Join(errs...)
+}
+
+// allAgree has the members beat until nobody is told of a rebalance; who is, joins again.
+func allAgree(ctx context.Context, conns []*raw.Conn, seats []seat, topic string, partitions int32) error {
+	for ctx.Err() == nil {
+		stale := map[int]bool{}
+		for i, c := range conns {
+			code, err := beatOnce(c, seats[i])
+			if err != nil {
+				return err
+			}
+			if code != 0 {
+				stale[i] = true
+			}
+		}
+		if len(stale) == 0 {
+			return nil
+		}
+		if err := rejoinAll(conns, seats, topic, partitions, func(i int) bool { return stale[i] }); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// beatOnce sends one heartbeat and returns its error code.
+func beatOnce(c *raw.Conn, s seat) (int16, error) {
+	q := kmsg.NewPtrHeartbeatRequest()
+	q.SetVersion(3)
+	q.Group, q.MemberID, q.Generation = s.group, s.id, s.generation
+	resp, err := raw.Ask[*kmsg.HeartbeatResponse](c, q)
+	if err != nil {
+		return 0, err
+	}
+	return resp.ErrorCode, nil
 }
 
 // joinAndSync joins at version 3, which takes a member without an id at once.
@@ -70,7 +111,7 @@ func joinOnce(c *raw.Conn, group, topic string, partitions int32, id string) (s 
 	if err != nil {
 		return seat{}, false, err
 	}
-	s = seat{group, joined.MemberID, joined.Generation}
+	s = seat{group, joined.MemberID, joined.Generation, joined.LeaderID == joined.MemberID}
 	switch joined.ErrorCode {
 	case 0:
 	case 14, 15, 16, 27: // loading, not there yet, not here, a rebalance under way
@@ -178,7 +219,7 @@ func (f *fleet) drive(ctx context.Context, addr string, frames [][]byte, period 
 	defer func() { _ = c.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	f.wg.Go(func() {
-		if err := f.listen(c, errorAt); err != nil && ctx.Err() == nil {
+		if err := f.listen(c, errorAt); ctx.Err() == nil {
 			f.failed.CompareAndSwap(nil, &err)
 		}
 	})
@@ -207,6 +248,7 @@ func (f *fleet) drive(ctx context.Context, addr string, frames [][]byte, period 
 	}
 }
 
+// listen takes answers until the connection breaks, and returns why it did.
 func (f *fleet) listen(c *raw.Conn, errorAt int) error {
 	in := bufio.NewReaderSize(c, 64<<10)
 	var head [16]byte

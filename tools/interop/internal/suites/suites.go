@@ -39,6 +39,7 @@ var all = append([]suite{
 	{name: "streams", run: streams, coordinated: true},
 	{name: "connect", run: connect, coordinated: true},
 	{name: "groupload", run: groupload, coordinated: true, named: true},
+	{name: "grouprebalance", run: grouprebalance, coordinated: true, named: true},
 }, ownEntries()...)
 
 // ownEntries are the clients' own suites.

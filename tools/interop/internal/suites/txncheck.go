@@ -32,7 +32,7 @@ var coordinators = []string{
 const txnCommitsARound = 150
 
 // txnLoops are the consume-transform-produce loops by name: each has a group and a topic of its own.
-var txnLoops = []string{"franz", "java", "java-consumer", "librdkafka"}
+var txnLoops = []string{"franz", "franz-consumer", "java", "java-consumer", "librdkafka"}
 
 // txnRun is one run of the transaction checker.
 type txnRun struct {
@@ -43,7 +43,6 @@ type txnRun struct {
 	players []*player // writers, then loops
 	nloops  int       // of the players
 	done    chan error
-	ended   int // how many in-process parts will have said so on done
 }
 
 // txncheck kills the broker under transactional writers, readers and consume-transform-produce loops, and accounts for
@@ -123,13 +122,16 @@ func (x *txnRun) start(t *rig.T, ctx context.Context) {
 		{name: "franz-old", topic: txnData, h: x.h, old: true}, {name: "feed", topic: txnIn, h: x.h},
 	}
 	for _, w := range x.writers {
-		x.ended++
 		go func() { x.done <- named("writer "+w.name, w.run(ctx, x.b.Addr)) }()
 	}
-	for i := range 2 {
-		l := &franzLoop{group: "loop-franz", id: fmt.Sprintf("loop-franz-%d", i), out: outOf("franz")}
+	for i := range 4 {
+		// Two members in each group.
+		l := &franzLoop{group: "loop-franz", out: outOf("franz"), consumer: i%2 == 1}
+		if l.consumer {
+			l.group, l.out = "loop-franz-consumer", outOf("franz-consumer")
+		}
+		l.id = fmt.Sprintf("%s-%d", l.group, i)
 		x.loops = append(x.loops, l)
-		x.ended++
 		go func() { x.done <- l.run(ctx, x.b.Addr) }()
 	}
 	environ := append(os.Environ(), "BROKER="+x.b.Addr, "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1")

@@ -142,7 +142,7 @@ func (w *franzWriter) one(ctx context.Context, cl *kgo.Client, n int64) (keep bo
 // in the middle of one and another takes its place.
 type franzLoop struct {
 	group, id, out string
-	protocol       string // "consumer" for KIP-848
+	consumer       bool // the consumer protocol (KIP-848) instead of the classic one
 	stop           atomic.Bool
 	restarts       atomic.Int64
 }
@@ -154,6 +154,9 @@ func (l *franzLoop) open(addr string) (*kgo.GroupTransactSession, error) {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(6 * time.Second), kgo.RebalanceTimeout(6 * time.Second),
 		kgo.HeartbeatInterval(500 * time.Millisecond), kgo.FetchMaxWait(250 * time.Millisecond), kgo.MetadataMinAge(20 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }), kgo.RequestRetries(1 << 30), kgo.RetryTimeout(time.Hour),
+	}
+	if l.consumer {
+		opts = append(opts, kgo.ServerSideBalancer())
 	}
 	return kgo.NewGroupTransactSession(opts...)
 }
