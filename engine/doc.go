@@ -34,9 +34,17 @@
 // batches stand behind them. Damage below the recovery point is corruption of
 // acknowledged data: nothing is cut, the log refuses to open and says where.
 //
+// # Compaction
+//
+// Logs with LogConfig.Compact are cleaned in the background as Kafka cleans
+// them: see package compact for what stays and swap.go for how segments are
+// exchanged. Options.Cleaner are its settings. Sealed segments may be replaced
+// under a reader's hands at any time: what it has pinned stays as it was.
+//
 // # Concurrency
 //
 // Store and Log are safe for concurrent use. Lock order inside a Log:
-// append lock, then the commit queue, then a segment's locks. Callbacks
-// (Waiter.Synced, OnHigh) run on sync workers with none of them held.
+// cleaning lock, checkpoint lock, append lock, then the commit queue, then a
+// segment's locks. Callbacks (Waiter.Synced, OnHigh) run on sync workers with
+// none of them held.
 package engine
