@@ -26,7 +26,8 @@ func (p *planner) directory(d *directory) error {
 			other.checkFile(name)
 			return other.v.e.report.severe(path)
 		}
-		meaning, again := same, func([]byte) []byte { return nil }
+		meaning := same
+		var again func([]byte) []byte
 		switch name {
 		case propertiesName:
 			meaning = func(data []byte) string { q, _ := parseProperties(data); return fmt.Sprint(*q) }
