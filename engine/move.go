@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/gregor-broker/gregor/engine/batch"
 	"github.com/gregor-broker/gregor/engine/segment"
@@ -39,6 +41,7 @@ type Move struct {
 	cleaned  int64
 
 	size, end atomic.Int64
+	unpaid    int64 // bytes that were copied since the last pause
 	read      []byte
 	write     []byte
 	headers   []segment.Header
@@ -254,6 +257,7 @@ func (m *Move) fill(ctx context.Context, c *segmentCopy) error {
 		}
 		m.size.Add(int64(len(m.write)))
 		unsynced += int64(len(m.write))
+		m.unpaid += int64(len(m.write))
 		m.write, m.headers = m.write[:0], m.headers[:0]
 		if unsynced < syncEvery {
 			return nil
@@ -261,11 +265,11 @@ func (m *Move) fill(ctx context.Context, c *segmentCopy) error {
 		unsynced = 0
 		return m.failed(c.to.Sync())
 	}
-	before := func(n int64) error {
+	before := func(int64) error {
 		if err := put(); err != nil {
 			return err
 		}
-		return m.pause(ctx, n)
+		return m.pause(ctx)
 	}
 	var err error
 	m.write, m.headers = m.write[:0], m.headers[:0]
@@ -330,30 +334,42 @@ func (m *Move) forget(list []*segment.Segment) error {
 	return m.failed(errors.Join(errs...))
 }
 
-// pause is called before n bytes are read.
-func (m *Move) pause(ctx context.Context, n int64) error {
+// rateStep is how long a move that waits may take to notice another rate.
+const rateStep = 500 * time.Millisecond
+
+// pause is called before more is read, and waits as long as what was copied is worth: however low the rate, something moves.
+func (m *Move) pause(ctx context.Context) error {
 	if err := m.stopped(ctx); err != nil {
 		return err
 	}
 	st := m.log.store
-	wait := st.moves.Pause(n, st.opt.Clock.Now())
-	if wait <= 0 || st.opt.Manual {
-		return nil
+	rate := st.moveRate.Load()
+	wait := st.moves.Pause(m.unpaid, st.opt.Clock.Now())
+	m.unpaid = 0
+	for wait > 0 && !st.opt.Manual && st.moveRate.Load() == rate {
+		over := make(chan struct{})
+		timer := st.opt.Clock.AfterFunc(min(wait, rateStep), func() { close(over) })
+		select {
+		case <-over:
+		case <-ctx.Done():
+		case <-st.jobs.quit:
+		}
+		timer.Stop()
+		wait -= rateStep
+		if err := m.stopped(ctx); err != nil {
+			return err
+		}
 	}
-	over := make(chan struct{})
-	timer := st.opt.Clock.AfterFunc(wait, func() { close(over) })
-	defer timer.Stop()
-	select {
-	case <-over:
-	case <-ctx.Done():
-	case <-st.jobs.quit:
-	}
-	return m.stopped(ctx)
+	return nil
 }
 
 // SetMoveRate bounds how many bytes all moves together copy a second (replica.alter.log.dirs.io.max.bytes.per.second); 0
-// is no limit.
-func (st *Store) SetMoveRate(bytesPerSecond float64) { st.moves.SetRate(bytesPerSecond) }
+// is no limit. It reaches moves under way within half a second.
+func (st *Store) SetMoveRate(bytesPerSecond float64) {
+	if st.moveRate.Swap(math.Float64bits(bytesPerSecond)) != math.Float64bits(bytesPerSecond) {
+		st.moves.SetRate(bytesPerSecond)
+	}
+}
 
 // failed is what a failed write of the target means: see Log.writeFailed.
 func (m *Move) failed(err error) error {

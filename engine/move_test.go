@@ -319,12 +319,12 @@ func prepareMove(t *testing.T, seed uint64) *movingWorld {
 
 // TestMoveCutAtEveryStep takes the power away at every change of the end of a move, in several of the states that can leave.
 func TestMoveCutAtEveryStep(t *testing.T) {
-	states := 8
+	states := 6
 	if testing.Short() {
 		states = 3
 	}
 	both := 0
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		whole := prepareMove(t, seed)
 		before := whole.disk.Stats().Changes
 		if err := whole.finish(); err != nil {

@@ -41,7 +41,7 @@ func TestMoveWhileInUse(t *testing.T) {
 	defer end()
 	var all, readers sync.WaitGroup
 	var acknowledged [3]atomic.Int64
-	appends := make(chan struct{}, 500) // so many for each move, and a few more
+	appends := make(chan struct{}, 300) // so many for each move, and a few more
 	for id := range acknowledged {
 		all.Go(func() {
 			// One of them keeps the log it began with, as somebody may who has just looked it up.
@@ -108,7 +108,7 @@ func TestMoveWhileInUse(t *testing.T) {
 			}
 		})
 	}
-	for i := range 20 {
+	for i := range 12 {
 		for range cap(appends) {
 			appends <- struct{}{}
 		}
@@ -372,10 +372,22 @@ func TestMoveRate(t *testing.T) {
 		if err := m.Copy(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 2*time.Second {
 			t.Errorf("copied until %v: %v", time.Since(began), err)
 		}
-		if err := m.Copy(context.Background()); err != nil || time.Since(began) < 4*time.Second {
+		if err := m.Copy(context.Background()); err != nil || time.Since(began) < 4*time.Second || time.Since(began) > 6*time.Second {
 			t.Errorf("copied in %v: %v", time.Since(began), err)
 		}
-		store.SetMoveRate(0)
+		if err := m.Cancel(); err != nil {
+			t.Fatal(err)
+		}
+		// A rate that nobody lives to see the end of, until it is lifted.
+		store.SetMoveRate(100)
+		if m, err = store.StartMove(l, moveDirs[1]); err != nil {
+			t.Fatal(err)
+		}
+		began = time.Now()
+		time.AfterFunc(10*time.Second, func() { store.SetMoveRate(0) })
+		if err := m.Copy(context.Background()); err != nil || time.Since(began) < 10*time.Second || time.Since(began) > 11*time.Second {
+			t.Errorf("copied in %v: %v", time.Since(began), err)
+		}
 		began = time.Now()
 		if _, err := m.Finish(context.Background(), func(*Log) {}); err != nil || time.Since(began) > 100*time.Millisecond {
 			t.Errorf("finished in %v: %v", time.Since(began), err)

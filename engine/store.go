@@ -48,6 +48,8 @@ type Store struct {
 	clean *cleaner
 	moves *compact.Throttle
 
+	moveRate atomic.Uint64 // bits of the rate that moves has
+
 	random func(n int64) int64 // in [0, n]
 
 	mu     sync.RWMutex

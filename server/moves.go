@@ -23,6 +23,19 @@ func (b *Broker) assignDirectory(topic meta.UUID, index int32, dir string) error
 	return b.controller.AssignDirectory(topic, index, b.quorum.DirectoryID(dir))
 }
 
+// cordoned are the ids of the data directories that take no new partitions.
+func (b *Broker) cordoned(im *meta.Image) []meta.UUID {
+	c, err := b.cfg.WithDynamic(b.dynamic(im))
+	if err != nil {
+		c = b.cfg
+	}
+	var ids []meta.UUID
+	for _, dir := range c.CordonedLogDirs {
+		ids = append(ids, b.quorum.DirectoryID(dir))
+	}
+	return ids
+}
+
 // startMoves takes up the moves that the last process did not end, at the rate
 // that the metadata says, and follows it.
 func (b *Broker) startMoves() error {
@@ -31,11 +44,21 @@ func (b *Broker) startMoves() error {
 		for r := range now.ChangedConfigs(before) {
 			if r.Type == meta.ResourceBroker {
 				b.setMoveRate(now)
+				// A change that follows another one: not on the goroutine that makes both.
+				go b.cordon()
 				return
 			}
 		}
 	})
+	b.cordon()
 	return b.partitions.ResumeMoves()
+}
+
+// cordon tells the controller which directories take no new partitions.
+func (b *Broker) cordon() {
+	if err := b.controller.CordonDirectories(b.cordoned); err != nil {
+		b.env.Logger.Warn("cannot note which log directories are cordoned", "error", err)
+	}
 }
 
 func (b *Broker) setMoveRate(im *meta.Image) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"math"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -32,22 +33,33 @@ func (h *handlers) describeLogDirs(_ *wire.Request, q *kmsg.DescribeLogDirsReque
 		wanted = func(p *partition.Partition) bool { return names[p.Topic][p.Index] }
 	}
 	byDir := map[string]map[string][]kmsg.DescribeLogDirsResponseDirTopicPartition{}
+	add := func(dir, topic string, one kmsg.DescribeLogDirsResponseDirTopicPartition) {
+		topics := byDir[dir]
+		if topics == nil {
+			topics = map[string][]kmsg.DescribeLogDirsResponseDirTopicPartition{}
+			byDir[dir] = topics
+		}
+		topics[topic] = append(topics[topic], one)
+	}
+	for _, f := range h.Partitions.Futures() {
+		if wanted(f.Partition) {
+			one := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
+			one.Partition, one.Size, one.OffsetLag, one.IsFuture = f.Partition.Index, f.Size, f.Lag, true
+			add(f.Dir, f.Partition.Topic, one)
+		}
+	}
 	for _, p := range h.Partitions.All() {
 		log, err := p.Log()
 		if err != nil || !wanted(p) {
 			continue
 		}
-		topics := byDir[log.Dir()]
-		if topics == nil {
-			topics = map[string][]kmsg.DescribeLogDirsResponseDirTopicPartition{}
-			byDir[log.Dir()] = topics
-		}
 		one := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
 		// The lag of a current replica is how far its end is behind the high
 		// watermark, never below zero.
 		one.Partition, one.Size, one.OffsetLag = p.Index, log.Size(), max(log.High()-log.End(), 0)
-		topics[p.Topic] = append(topics[p.Topic], one)
+		add(log.Dir(), p.Topic, one)
 	}
+	cordoned := h.cordonedDirs(h.Image())
 	for _, dir := range h.LogDirs {
 		d := kmsg.NewDescribeLogDirsResponseDir()
 		d.Dir = dir
@@ -60,6 +72,7 @@ func (h *handlers) describeLogDirs(_ *wire.Request, q *kmsg.DescribeLogDirsReque
 		if total, usable, err := h.Store.Usage(dir); err == nil {
 			d.TotalBytes, d.UsableBytes = clampInt64(total), clampInt64(usable)
 		}
+		d.IsCordoned = slices.Contains(cordoned, dir)
 		for _, name := range sortedKeys(byDir[dir]) {
 			t := kmsg.NewDescribeLogDirsResponseDirTopic()
 			t.Topic, t.Partitions = name, byDir[dir][name]

@@ -21,6 +21,7 @@ const (
 	errUnknownTopicOrPartition            int16 = 3
 	errLeaderNotAvailable                 int16 = 5
 	errNotLeaderOrFollower                int16 = 6
+	errReplicaNotAvailable                int16 = 9
 	errMessageTooLarge                    int16 = 10
 	errCoordinatorLoadInProgress          int16 = 14
 	errCoordinatorNotAvailable            int16 = 15
@@ -37,6 +38,7 @@ const (
 	errTopicAlreadyExists                 int16 = 36
 	errInvalidPartitions                  int16 = 37
 	errInvalidReplicationFactor           int16 = 38
+	errInvalidReplicaAssignment           int16 = 39
 	errInvalidConfig                      int16 = 40
 	errInvalidRequest                     int16 = 42
 	errPolicyViolation                    int16 = 44
@@ -49,6 +51,7 @@ const (
 	errTransactionalIDAuthorizationFailed int16 = 53
 	errOperationNotAttempted              int16 = 55
 	errKafkaStorage                       int16 = 56
+	errLogDirNotFound                     int16 = 57
 	errUnknownProducerID                  int16 = 59
 	errFetchSessionTopicID                int16 = 106
 	errFencedLeaderEpoch                  int16 = 74

@@ -232,6 +232,7 @@ var shapes = map[int16]shape{
 	31: {list[kmsg.DeleteACLsRequestFilter](b8, nullableString, b8, nullableString, nullableString, b8, b8)},
 	32: {list[kmsg.DescribeConfigsRequestResource](b8, aString, nullableList[string](aString)), b8, since(3, b8)},
 	33: {list[kmsg.AlterConfigsRequestResource](b8, aString, list[kmsg.AlterConfigsRequestResourceConfig](aString, nullableString)), b8},
+	34: {list[kmsg.AlterReplicaLogDirsRequestDir](aString, list[kmsg.AlterReplicaLogDirsRequestDirTopic](aString, list[int32](b32)))},
 	35: {nullableList[kmsg.DescribeLogDirsRequestTopic](aString, list[int32](b32))},
 	37: {list[kmsg.CreatePartitionsRequestTopic](aString, b32,
 		nullableList[kmsg.CreatePartitionsRequestTopicAssignment](list[int32](b32))), b32, b8},

@@ -40,6 +40,7 @@ func Table(d Deps) *wire.Table {
 		{Key: 31, Name: "DeleteAcls", AdvertiseMin: 1, Min: 1, Max: 3, FlexibleFrom: 2, Handle: cold(h.deleteACLs)},
 		{Key: 32, Name: "DescribeConfigs", AdvertiseMin: 1, Min: 1, Max: 4, FlexibleFrom: 4, Handle: cold(h.describeConfigs)},
 		{Key: 33, Name: "AlterConfigs", AdvertiseMin: 0, Min: 0, Max: 2, FlexibleFrom: 2, Handle: cold(h.alterConfigs)},
+		{Key: 34, Name: "AlterReplicaLogDirs", AdvertiseMin: 1, Min: 1, Max: 2, FlexibleFrom: 2, Handle: cold(h.alterReplicaLogDirs)},
 		{Key: 35, Name: "DescribeLogDirs", AdvertiseMin: 1, Min: 1, Max: 5, FlexibleFrom: 2, Handle: cold(h.describeLogDirs)},
 		{Key: 37, Name: "CreatePartitions", AdvertiseMin: 0, Min: 0, Max: 3, FlexibleFrom: 2, Handle: cold(h.createPartitions)},
 		{Key: 42, Name: "DeleteGroups", AdvertiseMin: 0, Min: 0, Max: 2, FlexibleFrom: 2, Handle: parked(h.deleteGroups)},

@@ -6,6 +6,28 @@ import (
 	"github.com/gregor-broker/gregor/server/meta"
 )
 
+// CordonDirectories notes which of this node's log directories take no new replicas (KIP-1066), as a broker's heartbeat tells
+// a controller: what cordoned says of the newest image. Before 4.3-IV0 there is no such thing.
+func (k *Controller) CordonDirectories(cordoned func(im *meta.Image) []meta.UUID) error {
+	return k.Change(func(im *meta.Image) ([]meta.Record, error) {
+		b := im.Brokers[k.c.NodeID]
+		if b == nil || im.MetadataVersion() < cordonedVersion {
+			return nil, nil
+		}
+		list := slices.Clone(cordoned(im))
+		slices.SortFunc(list, func(a, b meta.UUID) int { return slices.Compare(a[:], b[:]) })
+		before := slices.Clone(b.CordonedLogDirs)
+		slices.SortFunc(before, func(a, b meta.UUID) int { return slices.Compare(a[:], b[:]) })
+		if slices.Equal(list, before) {
+			return nil, nil
+		}
+		if list == nil {
+			list = []meta.UUID{}
+		}
+		return []meta.Record{&meta.BrokerRegistrationChangeRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch, CordonedLogDirs: list}}, nil
+	})
+}
+
 const directoriesVersion int16 = 17 // 3.7-IV2: directories of replicas
 
 // AssignDirectory notes in which log directory this node keeps its replica of a partition

@@ -34,6 +34,32 @@ func TestAssignDirectory(t *testing.T) {
 	same(t, "no topic", asError(c.AssignDirectory(none, 0, other), 0), 3, "No topic with id "+none.String())
 }
 
+func TestCordonDirectories(t *testing.T) {
+	c := start(t)
+	mine := c.Image().Brokers[1].LogDirs
+	want := mine
+	cordon := func(records int64) {
+		t.Helper()
+		before := c.Image().Offset
+		if err := c.CordonDirectories(func(*meta.Image) []meta.UUID { return want }); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Image().Offset - before; got != records || len(c.Image().Brokers[1].CordonedLogDirs) != len(want) || c.Image().Brokers[1].Fenced {
+			t.Errorf("%d records, expected %d; %+v", got, records, c.Image().Brokers[1])
+		}
+	}
+	cordon(1)
+	cordon(0)
+	r, err := c.CreateTopics([]NewTopic{{Name: "t", NumPartitions: 1, ReplicationFactor: 1}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "no directory to put it", r[0].Err, 38, "Unable to replicate the partition 1 time(s): All brokers are currently fenced, or have all their log directories cordoned.")
+	want = nil
+	cordon(1)
+	c.create(t, "t", 1)
+}
+
 func TestAssignDirectoryNeedsItsVersion(t *testing.T) {
 	c := startCluster(t, simfs.New(simfs.Options{}), func(c *quorum.Config) { c.MetadataVersion = 16 })
 	id := c.create(t, "t", 1)

@@ -347,15 +347,15 @@ func describeLogDirs(b *broker) {
 				return
 			}
 			if resp, _ := b.ask(r).(*kmsg.DescribeLogDirsResponse); resp != nil {
-				found := ""
+				found := 0
 				for _, d := range resp.Dirs {
 					for _, t := range d.Topics {
 						if t.Topic == name {
-							found = fmt.Sprint(len(t.Partitions), " partitions")
+							found += len(t.Partitions)
 						}
 					}
 				}
-				b.said("all", v, fmt.Sprintf("code %d, %d directories, %s", resp.ErrorCode, len(resp.Dirs), found))
+				b.said("all", v, fmt.Sprintf("code %d, %d directories, %d partitions", resp.ErrorCode, len(resp.Dirs), found))
 			}
 		}
 		topic := func(name string, partitions ...int32) kmsg.DescribeLogDirsRequestTopic {

@@ -32,6 +32,7 @@ func cases() []testCase {
 		{"incremental", incrementalAlterConfigs},
 		{"alterconfigs", alterConfigs},
 		{"logdirs", describeLogDirs},
+		{"logmoves", alterReplicaLogDirs},
 		{"elections", electLeaders},
 		{"reassignments", reassignments},
 		{"features", updateFeatures},
@@ -320,7 +321,7 @@ func frames(b *broker) {
 	try("metadata version -1", 3, -1, make([]byte, 30))
 	try("create topics version 1", 19, 1, make([]byte, 30))
 	try("leader and isr", 4, 0, make([]byte, 30))
-	for _, key := range []int16{2, 3, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 60, 75} {
+	for _, key := range []int16{2, 3, 19, 20, 21, 22, 23, 32, 33, 34, 35, 37, 44, 60, 75} {
 		r := kmsg.RequestForKey(key)
 		r.SetVersion(r.MaxVersion())
 		if key == 22 {

@@ -83,6 +83,9 @@ func (b *broker) note(label string, version int16, resp kmsg.Response, err error
 	case err != nil:
 		a.lines = []line{{"outcome", err.Error()}}
 	default:
+		if r, ok := resp.(*kmsg.DescribeLogDirsResponse); ok {
+			oneDirectory(r)
+		}
 		f := flattener{b: b}
 		f.walk("", reflect.ValueOf(resp))
 		a.lines = f.lines

@@ -32,6 +32,7 @@ func run() (passed bool) {
 	flag.BoolVar(&e.Groups, "groups", false, "test what needs group and transaction coordination even where suites.Coordination is false")
 	flag.BoolVar(&e.Record, "record", false, "with --broker kafka: write the lists that the clients' own suites are held against")
 	flag.BoolVar(&e.Keep, "keep", false, "keep the brokers' directories and logs")
+	short := flag.Bool("short", false, "the clients' own suites as in a whole run, though they are asked for by name")
 	flag.IntVar(&e.Rounds, "rounds", 0, "kills in the suites that kill, runs of kgo's own tests (0: what each suite thinks right)")
 	flag.IntVar(&e.Lines, "lines", 1_000_000, "lines of text the kcat suite sends through with every codec")
 	flag.Float64Var(&e.GiB, "gib", 2, "GiB on disk before the kill9 suite measures restarts")
@@ -117,7 +118,7 @@ func run() (passed bool) {
 			setup.Test("interrupted", time.Second, func(t *rig.T) { t.Fatalf("before suite %s", n) })
 			return false
 		}
-		suites.Run(e, n, asked)
+		suites.Run(e, n, asked && !*short)
 	}
 	return true
 }

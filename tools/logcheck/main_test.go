@@ -86,12 +86,26 @@ func TestStatus(t *testing.T) {
 	if status, out, errs := call("dump", log); status != fsck.StatusFindings || !strings.Contains(out, "!!") || errs == "" {
 		t.Errorf("status %d: %s%s", status, out, errs)
 	}
-	for _, args := range [][]string{{"verify", filepath.Join(dir, "nothing")}, {"verify"}, {"dump"}, {"explain", log}, {"explain", log + "@99999"}, {"mend", dir}, {}} {
+	if status, out, errs := call("repair", "--dry-run", dir); status != fsck.StatusFindings || !strings.Contains(out, "can be repaired; nothing was changed") || errs != "" {
+		t.Errorf("status %d: %s%s", status, out, errs)
+	}
+	if now, _ := os.ReadFile(log); !bytes.Equal(now, data) {
+		t.Error("a dry run changed the file")
+	}
+	status, out, _ = call("repair", "--json", "--evidence", filepath.Join(t.TempDir(), "kept"), dir)
+	var done fsck.RepairReport
+	if err := json.Unmarshal([]byte(out), &done); err != nil || status != fsck.StatusClean || len(done.Actions) != 1 || done.Actions[0].Kind != fsck.ActionPatch {
+		t.Errorf("status %d, %v: %s", status, err, out)
+	}
+	if status, out, _ := call("repair", dir); status != fsck.StatusClean || !strings.Contains(out, "nothing to repair") {
+		t.Errorf("status %d: %s", status, out)
+	}
+	for _, args := range [][]string{{"verify", filepath.Join(dir, "nothing")}, {"verify"}, {"dump"}, {"explain", log}, {"explain", log + "@99999"}, {"mend", dir}, {"repair"}, {"repair", "--damage=all", dir}, {}} {
 		if status, out, errs := call(args...); status != fsck.StatusUnchecked || errs == "" {
 			t.Errorf("%v: status %d: %s%s", args, status, out, errs)
 		}
 	}
-	for _, args := range [][]string{{"help"}, {"verify", "--help"}, {"dump", "--help"}, {"explain", "--help"}} {
+	for _, args := range [][]string{{"help"}, {"verify", "--help"}, {"repair", "--help"}, {"dump", "--help"}, {"explain", "--help"}} {
 		if status, out, _ := call(args...); status != 0 || !strings.Contains(out, "Usage: logcheck") {
 			t.Errorf("%v: status %d: %s", args, status, out)
 		}
@@ -131,6 +145,10 @@ func TestRunningBroker(t *testing.T) {
 		if pid, err := fsck.Running(root); err != nil || pid != c.Process.Pid {
 			t.Errorf("process %d, %v, expected %d", pid, err, c.Process.Pid)
 		}
+	}
+	var o, e bytes.Buffer
+	if status := run(context.Background(), []string{"repair", dir}, &o, &e); status != fsck.StatusUnchecked || !strings.Contains(e.String(), "stop it first") {
+		t.Errorf("repair of a directory in use: status %d: %s%s", status, o.String(), e.String())
 	}
 	in.Close()
 	if err := c.Wait(); err != nil {

@@ -2,6 +2,7 @@ import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStreamReader;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
@@ -46,6 +47,25 @@ final class Shell {
 
     private static final InheritableThreadLocal<Run> CURRENT = new InheritableThreadLocal<>();
 
+    /** Gives what a thread prints to the run that it belongs to, however late. */
+    private static final class Dispatcher extends OutputStream {
+        @Override
+        public void write(int b) {
+            Run run = CURRENT.get();
+            if (run != null) {
+                run.output.write(b);
+            }
+        }
+
+        @Override
+        public void write(byte[] bytes, int from, int n) {
+            Run run = CURRENT.get();
+            if (run != null) {
+                run.output.write(bytes, from, n);
+            }
+        }
+    }
+
     private static void ended(int code) {
         Run run = CURRENT.get();
         if (run != null) {
@@ -56,6 +76,9 @@ final class Shell {
 
     public static void main(String[] arguments) throws Exception {
         PrintStream answers = System.out;
+        PrintStream capture = new PrintStream(new Dispatcher(), true, StandardCharsets.UTF_8);
+        System.setOut(capture);
+        System.setErr(capture);
         Exit.setExitProcedure((code, message) -> ended(code));
         Exit.setHaltProcedure((code, message) -> ended(code));
         Exit.setShutdownHookAdder((name, runnable) -> { });
@@ -68,9 +91,6 @@ final class Shell {
             String name = fields[3];
             String[] args = Arrays.copyOfRange(fields, 4, fields.length);
             Run run = new Run();
-            PrintStream capture = new PrintStream(run.output, true, StandardCharsets.UTF_8);
-            System.setOut(capture);
-            System.setErr(capture);
             Thread tool = new Thread(() -> run(run, name, args), name);
             tool.setDaemon(true);
             tool.start();

@@ -93,7 +93,7 @@ func TestBrokerStartsOnRepaired(t *testing.T) {
 	for _, policy := range Policies[1:] {
 		try("much at once", bad, policy)
 	}
-	step := 11
+	step := 11 * coarse
 	if *full {
 		step = 1
 	}

@@ -222,7 +222,7 @@ func (w *crashWorld) check(when string, clean bool) {
 // and checks what is there after every cut, after the recovery, and after a
 // clean stop.
 func TestNoFindingsAfterPowerCuts(t *testing.T) {
-	seeds, cuts := uint64(12), 0
+	seeds, cuts := uint64(max(2, 12/coarse)), 0
 	if *full {
 		seeds = 400
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/gregor-broker/gregor/engine/checkpoint"
 	"github.com/gregor-broker/gregor/engine/vfs"
@@ -124,6 +126,7 @@ func (d *directory) checkOffsets(name, path string, data []byte) {
 		err = errors.New("an empty file, although a clean stop writes it")
 	}
 	if err != nil {
+		line = oddLine(data)
 		report(Rebuildable, KindCheckpoint, "an offset checkpoint", err.Error())
 		return
 	}
@@ -137,7 +140,12 @@ func (d *directory) checkOffsets(name, path string, data []byte) {
 	if d.clean && name != cleanerName {
 		gone = Rebuildable
 	}
-	seen := map[string]bool{}
+	seen, places := map[string]bool{}, map[string]int{}
+	for k, c := range d.outcomes {
+		if !c.Stray && !c.Future {
+			places[c.Name] = k
+		}
+	}
 	for i, e := range list {
 		line = i + 2
 		partition := fmt.Sprintf("%s-%d", e.Topic, e.Partition)
@@ -145,8 +153,8 @@ func (d *directory) checkOffsets(name, path string, data []byte) {
 		if d.target == nil && !slices.Contains(d.only, partition) {
 			continue
 		}
-		k := slices.IndexFunc(d.outcomes, func(c checked) bool { return c.Name == partition && !c.Stray && !c.Future })
-		if k < 0 {
+		k, there := places[partition]
+		if !there {
 			report(gone, KindCheckpoint, "a partition of the directory", partition)
 			continue
 		}
@@ -161,6 +169,20 @@ func (d *directory) checkOffsets(name, path string, data []byte) {
 			report(Rebuildable, KindCheckpoint, "an entry for "+c.Name, "none")
 		}
 	}
+}
+
+// offsetLine is how the lines of an offset checkpoint look from the third on.
+var offsetLine = regexp.MustCompile(`^\S+ [0-9]+ [0-9]+$`)
+
+// oddLine is the first line, counted from 0, that cannot be one of an offset
+// checkpoint.
+func oddLine(data []byte) int {
+	for i, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
+		if i == 0 && line != "0" || i > 1 && !offsetLine.MatchString(line) {
+			return i
+		}
+	}
+	return 1
 }
 
 // decodeOffsets reads an offset checkpoint. An empty file has no entries: Kafka

@@ -464,6 +464,7 @@ func (x *explainer) findings(ctx context.Context) error {
 		x.say("\nNot checked: %v.\n", err)
 		return nil
 	}
+	bad := false
 	said := false
 	for i := range r.Findings {
 		f := &r.Findings[i]
@@ -471,10 +472,40 @@ func (x *explainer) findings(ctx context.Context) error {
 			x.say("\n")
 			f.write(&x.b)
 			said = true
+			bad = bad || f.Severity > Harmless
 		}
 	}
-	if !said {
+	switch {
+	case !said:
 		x.say("\nThe checks find nothing wrong here.\n")
+	case bad:
+		return x.plan(ctx, target)
 	}
+	return nil
+}
+
+// plan says what a repair would do about the file.
+func (x *explainer) plan(ctx context.Context, target string) error {
+	for _, policy := range [...]Policy{PolicyStop, PolicyCut} {
+		r, err := Repair(ctx, []string{target}, RepairOptions{FS: x.f, Damage: policy, DryRun: true})
+		if err != nil {
+			return err
+		}
+		said := false
+		for i := range r.Actions {
+			if r.Actions[i].File != x.path {
+				continue
+			}
+			if !said {
+				x.say("\nlogcheck repair --damage=%s would:\n", policy)
+			}
+			said = true
+			r.Actions[i].write(&x.b)
+		}
+		if said {
+			return nil
+		}
+	}
+	x.say("\nlogcheck repair would leave the file as it is.\n")
 	return nil
 }

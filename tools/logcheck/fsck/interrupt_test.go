@@ -116,10 +116,7 @@ func TestInterruptedRepair(t *testing.T) {
 		if gone := missing(contents(good), wanted, r); gone != "" {
 			t.Fatalf("%s: %s is gone, %s", policy, gone, tell(r))
 		}
-		step := 1
-		if !*full {
-			step = 7
-		}
+		step := stride(180, 30)
 		for n := 0; ; n += step {
 			disk := simulated(t, bad, simfs.Options{Seed: uint64(n)})
 			disk.PowerOffAfter(n)

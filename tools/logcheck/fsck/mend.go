@@ -18,6 +18,11 @@ import (
 // larger one, only its head and the lines that are wrong.
 const searchBytes = 4 << 10
 
+// oneBitFindings is how many findings about a small file one flipped bit can
+// explain at most: one of a name makes one entry that should not be, and one
+// that is not there.
+const oneBitFindings = 4
+
 // judge gives the findings that are not harmless of a file, were its content
 // data.
 type judge func(data []byte) []Finding
@@ -101,7 +106,7 @@ func (p *planner) mend(name, partition string, f *Finding, wrong judge, meaning 
 		positions = append(positions, f.Position)
 	}
 	data, words, ok := []byte(nil), "", false
-	if present {
+	if present && len(positions) <= oneBitFindings {
 		data, words, ok = oneBit(old, positions, wrong, meaning)
 	}
 	if !ok {

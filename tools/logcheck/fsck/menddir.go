@@ -163,6 +163,9 @@ func (p *planner) offsetsAgain(d *directory, name string, old []byte) []byte {
 		}
 	}
 	whole := d.target != nil
+	if _, err := decodeOffsets(old); err != nil && !whole {
+		return nil // lines of partitions that are not looked at would go
+	}
 	for partition := range values {
 		there := slices.ContainsFunc(d.outcomes, func(c checked) bool { return c.Name == partition && !c.Stray && !c.Future })
 		if !there && (whole && d.clean || p.isAside(d.path, partition)) {

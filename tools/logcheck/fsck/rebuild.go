@@ -410,7 +410,7 @@ func (p *planner) beside(r *result) error {
 // snapshotLoss says what goes with a snapshot that cannot be made again.
 func snapshotLoss(r *result, at int64) string {
 	if at > r.out.end || at == 0 {
-		return ""
+		return "" // it is of a log that was longer
 	}
 	return fmt.Sprintf("what producers had written before offset %d: a batch of theirs that is sent again is not known", at)
 }
@@ -432,12 +432,33 @@ func (p *planner) remake(r *result, name string, data []byte, why map[string]*Fi
 	if err == nil && string(old) == string(data) {
 		return nil
 	}
+	loses := ""
+	if strings.HasSuffix(name, segment.SnapshotSuffix) {
+		loses = openedAgain(old, data)
+	}
 	what := fmt.Sprintf("made from the log, %d bytes", len(data))
 	if err == nil {
 		what += fmt.Sprintf(" instead of %d", len(old))
 	}
-	p.act(Action{Kind: ActionRebuild, File: name, Partition: r.Name, Position: -1, Offset: f.Offset, LastOffset: f.LastOffset, What: what, Why: because(f)})
+	p.act(Action{Kind: ActionRebuild, File: name, Partition: r.Name, Position: -1, Offset: f.Offset, LastOffset: f.LastOffset, What: what, Why: because(f), Loses: loses})
 	return p.stage(name, func(f vfs.FS, path string) error { return writeFile(f, path, data) })
+}
+
+// openedAgain names the transactions that the old snapshot had ended and the
+// new one has open: their markers are gone.
+func openedAgain(old, data []byte) string {
+	before, now := producer.New(0), producer.New(0)
+	if before.Decode(old, 0) != nil || now.Decode(data, 0) != nil {
+		return ""
+	}
+	var list []string
+	now.Each(func(p producer.Producer) bool {
+		if was, ok := before.Lookup(p.ID); ok && p.TxnFirstOffset >= 0 && was.TxnFirstOffset != p.TxnFirstOffset {
+			list = append(list, fmt.Sprintf("the end of the transaction of producer %d from offset %d: readers of committed records wait there until kafka-transactions.sh abort ends it", p.ID, p.TxnFirstOffset))
+		}
+		return len(list) < 10
+	})
+	return strings.Join(list, "; ")
 }
 
 // removeFile takes a file away.

@@ -20,6 +20,14 @@ import (
 // full makes the exhaustive tests try everything: go test ./tools/logcheck/fsck -full.
 var full = flag.Bool("full", false, "repair every flipped bit and every truncation instead of a sample")
 
+// stride is how far apart n things must be tried for so many samples of them.
+func stride(n, samples int) int {
+	if *full {
+		return 1
+	}
+	return 1 + n*coarse/samples
+}
+
 var repairTime = time.UnixMilli(madeTime + 86_400_000)
 
 // repaired repairs a copy of the disk.
@@ -182,10 +190,7 @@ func TestRepairOfEveryBit(t *testing.T) {
 	before := contents(disk)
 	var y tally
 	eachFile(disk, func(name string, data []byte) {
-		step := 1
-		if !*full {
-			step = 1 + len(data)/16
-		}
+		step := stride(len(data), 10)
 		for i := range data {
 			if i%step != 0 {
 				continue
@@ -210,10 +215,7 @@ func TestRepairOfEveryTruncation(t *testing.T) {
 	before := contents(disk)
 	var y tally
 	eachFile(disk, func(name string, data []byte) {
-		step := 1
-		if !*full {
-			step = 1 + len(data)/24
-		}
+		step := stride(len(data), 24)
 		for length := range data {
 			if length%step == 0 {
 				policy := [...]Policy{PolicyCut, PolicyTruncate, PolicyQuarantine}[length/step%3]
@@ -231,6 +233,9 @@ func TestRepairOfEverySector(t *testing.T) {
 	var y tally
 	eachFile(disk, func(name string, data []byte) {
 		eachSector(data, func(what string, changed []byte, at int) {
+			if coarse > 1 && !*full && at/512%3 != 0 {
+				return
+			}
 			for _, policy := range Policies[1:] {
 				y.try(t, disk, before, name, what, changed, policy, unmendable(name, data, at, len(data)))
 			}

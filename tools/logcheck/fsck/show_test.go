@@ -129,7 +129,7 @@ func TestExplainEveryByte(t *testing.T) {
 	ctx := context.Background()
 	disk := loadMemory(t, makeDirectory(t))
 	for _, name := range disk.files() {
-		for at := 0; at < len(disk[name]); at += 7 {
+		for at := 0; at < len(disk[name]); at += 7 * coarse {
 			var b bytes.Buffer
 			if err := ExplainPosition(ctx, disk, name, int64(at), &b); err != nil || !strings.Contains(b.String(), "nothing wrong") {
 				t.Fatalf("%s@%d: %v %s", name, at, err, b.String())

@@ -44,7 +44,8 @@ var cliTools = map[string]string{
 
 // cliStep is one command line. In its words {b} stands for the broker's address, {1} for the first data directory, {2} for the
 // second one and {NAME.json} for the path of a file; a command without {b} gets --bootstrap-server in front. A tool with a star
-// changes something: the next step waits a moment, since what Kafka's controller has taken its broker shows a little later.
+// changes something: the next step waits a moment, since what Kafka's controller has taken its broker shows a little later. Two stars
+// are for moves between directories, which go on behind the answer.
 type cliStep struct {
 	name  string
 	tool  string
@@ -224,7 +225,7 @@ type cliAnswer struct {
 
 // run runs one command.
 func (c *cliSide) run(step cliStep) cliAnswer {
-	tool, changes := strings.CutPrefix(step.tool, "*")
+	tool := strings.TrimLeft(step.tool, "*")
 	class, ok := cliTools[tool]
 	if !ok {
 		return cliAnswer{err: fmt.Errorf("no tool is called %q", tool)}
@@ -233,10 +234,7 @@ func (c *cliSide) run(step cliStep) cliAnswer {
 	if !strings.Contains(words, "{b}") {
 		words = "--bootstrap-server {b} " + words
 	}
-	rest := 0
-	if changes {
-		rest = 300
-	}
+	rest := []int{0, 300, 2500}[len(step.tool)-len(tool)]
 	fields := []string{strconv.Itoa(int(cliLimit.Milliseconds())), strconv.Itoa(rest), base64.StdEncoding.EncodeToString([]byte(step.input)), class}
 	for _, w := range strings.Fields(words) {
 		fields = append(fields, strings.ReplaceAll(c.fill(w), "~", " "))
@@ -283,7 +281,13 @@ var cliRules = []cliRule{
 	// Which directory comes first follows from a hash of its path, and ties between directories are broken anyhow.
 	{regexp.MustCompile(`^(log-dirs/.*|reassign/generate)$`), regexp.MustCompile(`\b(FIRST|SECOND)\b`), "DIR"},
 	{regexp.MustCompile(`^log-dirs/`), regexp.MustCompile(`(\],)?"error":null,"logDir":"DIR"[]},{]*`), "\n\"logDir\":\"DIR\"\n"},
-	{regexp.MustCompile(`^log-dirs/`), regexp.MustCompile(`"(totalBytes|usableBytes)":[0-9]+`), `"$1":N`},
+	{regexp.MustCompile(`^(log-dirs/|moves/where-now)`), regexp.MustCompile(`"(totalBytes|usableBytes)":[0-9]+`), `"$1":N`},
+	// Here it matters which directory has the partition, and not which of them comes first.
+	{regexp.MustCompile(`^moves/where-now$`), regexp.MustCompile(`"error":null,|[\]}]+$`), ""},
+	{regexp.MustCompile(`^moves/where-now$`), regexp.MustCompile(`\{?("(logDir|partitions)":)`), "\n$1"},
+	{regexp.MustCompile(`^moves/first$`), regexp.MustCompile(`\b(FIRST|SECOND)\b`), "DIR"},
+	// It is chance in which of two states the time ran out.
+	{regexp.MustCompile(`^delete-records/missing$`), regexp.MustCompile(`(TimeoutException): .*`), "$1"},
 	{regexp.MustCompile(`^(groups|transactions)/`), regexp.MustCompile(`(console-consumer|consumer-[a-z]+)[-0-9a-f]*-[0-9a-f]{8}-[0-9a-f-]{27}`), "MEMBER"},
 	{regexp.MustCompile(`^transactions/`), regexp.MustCompile(`\b[0-9]+\b`), "N"},
 }

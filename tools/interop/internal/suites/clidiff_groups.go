@@ -60,7 +60,7 @@ var cliGroupSteps = []cliStep{
 	{"transactions/list-duration", "transactions", "list --duration-filter 1000", ""},
 	{"transactions/describe", "transactions", "describe --transactional-id missing", ""},
 	{"transactions/describe-producers", "transactions", "describe-producers --topic data --partition 0", ""},
-	{"transactions/describe-producers-missing", "transactions", "describe-producers --topic missing --partition 0", ""},
+	{"transactions/describe-producers-missing", "transactions", "--command-config {hasty.properties} describe-producers --topic missing --partition 0", ""},
 	{"transactions/find-hanging", "transactions", "find-hanging --broker-id 1", ""},
 	{"transactions/find-hanging-topic", "transactions", "find-hanging --topic data --partition 0", ""},
 	{"transactions/abort-none", "transactions", "abort --topic data --partition 0 --start-offset 0", ""},

@@ -200,7 +200,8 @@ func segmentioMember(g *groupUnderTest, name string) (member, error) {
 		Brokers: []string{g.addr}, GroupID: g.group, Topic: g.topic, MaxWait: 250 * time.Millisecond, MinBytes: 1, MaxBytes: 1 << 20,
 		SessionTimeout: groupSession, HeartbeatInterval: groupHeartbeat, RebalanceTimeout: 10 * time.Second, JoinGroupBackoff: 200 * time.Millisecond,
 		StartOffset: kafka.FirstOffset, Dialer: &kafka.Dialer{ClientID: name, DialFunc: m.dialer.dial, Timeout: 5 * time.Second},
-		CommitInterval: 100 * time.Millisecond, ReadBackoffMin: 20 * time.Millisecond, ReadBackoffMax: 200 * time.Millisecond,
+		ReadBackoffMin: 20 * time.Millisecond, ReadBackoffMax: 200 * time.Millisecond,
+		// No CommitInterval: with commits in the background the Reader may begin again below what it has just committed.
 	})
 	go func() {
 		defer close(m.done)

@@ -22,6 +22,18 @@ type processMember struct {
 	cmd   *exec.Cmd
 	input io.Closer
 	done  chan struct{}
+	log   string
+}
+
+// obituary says how it ended, when it has.
+func (m *processMember) obituary() string {
+	select {
+	case <-m.done:
+		text, _ := os.ReadFile(m.log)
+		return fmt.Sprintf("it has ended (%s):\n%s", m.cmd.ProcessState, rig.Tail(string(text), 8))
+	default:
+		return ""
+	}
 }
 
 func (m *processMember) leave(ctx context.Context) error {
@@ -48,7 +60,7 @@ func program(s *rig.S, args ...string) func(g *groupUnderTest, name string) (mem
 			return nil, err
 		}
 		cmd.Stderr = log
-		m := &processMember{cmd: cmd, done: make(chan struct{})}
+		m := &processMember{cmd: cmd, done: make(chan struct{}), log: log.Name()}
 		if m.input, err = cmd.StdinPipe(); err != nil {
 			return nil, err
 		}

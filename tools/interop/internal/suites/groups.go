@@ -328,7 +328,13 @@ func (g *groupUnderTest) until(ctx context.Context, f func(roster) error) error 
 			return nil
 		}
 		if ctx.Err() != nil {
-			return cmp.Or(last, err)
+			err = cmp.Or(last, err)
+			for name, m := range g.members {
+				if p, ok := m.(*processMember); ok && p.obituary() != "" {
+					err = fmt.Errorf("%w\nmember %s: %s", err, name, p.obituary())
+				}
+			}
+			return err
 		}
 		last = err
 		select {

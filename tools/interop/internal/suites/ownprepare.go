@@ -2,9 +2,11 @@ package suites
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -57,23 +59,25 @@ func proxies(t *rig.T, b *rig.Broker) error {
 func postUntil(ctx context.Context, url string, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	for {
+	for last := error(nil); ; {
 		q, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 		if err != nil {
 			return err
 		}
 		resp, err := http.DefaultClient.Do(q)
 		if err == nil {
+			text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusCreated {
 				return nil
 			}
-			return fmt.Errorf("%s: %s", url, resp.Status)
+			err = fmt.Errorf("%s: %s %s", url, resp.Status, text)
 		}
 		if ctx.Err() != nil {
-			return err
+			return cmp.Or(last, err)
 		}
-		time.Sleep(5 * time.Millisecond)
+		last = err
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -25,6 +25,7 @@ type ownSuite struct {
 	config  []string // of the broker, besides the rig's own
 	run     string   // -test.run
 	skip    string   // -test.skip
+	short   string   // what a whole run leaves out besides
 	args    []string
 	limit   time.Duration
 	environ func(b *rig.Broker) []string
@@ -66,6 +67,9 @@ func ownSuites() []ownSuite {
 			skip: "TestReaderConsumerGroup/(consumer_group_commits|verify_offset)|TestReaderReadCompactedMessage|SASL",
 			environ: func(*rig.Broker) []string {
 				return []string{"KAFKA_SKIP_NETTEST=1", "KAFKA_VERSION=3.7.0"}
+			},
+			unfair: map[string]string{
+				"TestConsumerGroupWithGroupTopicsSingle": "it waits for a topic to appear that its own question has made, and waits in vain where that takes less than its next question",
 			},
 		},
 		{
@@ -130,6 +134,9 @@ func (o ownSuite) once(t *rig.T) {
 	t.Must(b.Start(t.Kind), "start")
 	t.Cleanup(func() { _ = b.Kill() })
 	began := time.Now()
+	if o.short != "" {
+		o.skip += "|" + o.short
+	}
 	got, err := o.results(t, b, o.run, o.skip, o.limit)
 	if len(got) == 0 {
 		t.Must(cmp.Or(err, errors.New("no test has run")), "tests")
@@ -144,6 +151,11 @@ func (o ownSuite) once(t *rig.T) {
 	}
 	want, err := readList(list)
 	t.Must(err, "list")
+	if o.short != "" {
+		leftOut, err := regexp.Compile(o.short)
+		t.Must(err, "pattern")
+		maps.DeleteFunc(want, func(name, _ string) bool { return leftOut.MatchString(name) })
+	}
 	for _, name := range slices.Sorted(maps.Keys(o.unfair)) {
 		delete(want, name)
 		if got[name] == "FAIL" {
