@@ -271,6 +271,7 @@ var cliRules = []cliRule{
 	{nil, regexp.MustCompile(`\b1[0-9]{12}\b`), "MS"},
 	{nil, regexp.MustCompile(`[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9]{2} [0-9:]{8} [A-Z]+ [0-9]{4}`), "DATE"},
 	{nil, regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z?`), "DATE"},
+	{nil, regexp.MustCompile(`\[[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:,]{12}\]`), "[TIME]"},
 	{nil, regexp.MustCompile(`@[0-9a-f]{6,8}\b`), "@OBJECT"},
 	{regexp.MustCompile(`^quorum/`), regexp.MustCompile(`\b[0-9]+\b`), "N"},
 	{regexp.MustCompile(`^features/`), regexp.MustCompile(`Epoch: [0-9]+`), "Epoch: N"},
@@ -279,15 +280,14 @@ var cliRules = []cliRule{
 	{regexp.MustCompile(`^(log-dirs|reassign)/`), regexp.MustCompile(`("isFuture":[a-z]+|"log_dirs":\[[^]]*\])\}[],]*`), "$1}\n"},
 	{regexp.MustCompile(`^delete-records/`), regexp.MustCompile(`\b(tries=|after )[0-9]+`), "${1}N"},
 	// Which directory comes first follows from a hash of its path, and ties between directories are broken anyhow.
-	{regexp.MustCompile(`^(log-dirs/.*|reassign/generate)$`), regexp.MustCompile(`\b(FIRST|SECOND)\b`), "DIR"},
+	{regexp.MustCompile(`^(log-dirs/.*|reassign/.*|moves/first)$`), regexp.MustCompile(`\b(FIRST|SECOND)\b`), "DIR"},
 	{regexp.MustCompile(`^log-dirs/`), regexp.MustCompile(`(\],)?"error":null,"logDir":"DIR"[]},{]*`), "\n\"logDir\":\"DIR\"\n"},
 	{regexp.MustCompile(`^(log-dirs/|moves/where-now)`), regexp.MustCompile(`"(totalBytes|usableBytes)":[0-9]+`), `"$1":N`},
 	// Here it matters which directory has the partition, and not which of them comes first.
-	{regexp.MustCompile(`^moves/where-now$`), regexp.MustCompile(`"error":null,|[\]}]+$`), ""},
-	{regexp.MustCompile(`^moves/where-now$`), regexp.MustCompile(`\{?("(logDir|partitions)":)`), "\n$1"},
-	{regexp.MustCompile(`^moves/first$`), regexp.MustCompile(`\b(FIRST|SECOND)\b`), "DIR"},
+	{regexp.MustCompile(`^moves/where-now$`), regexp.MustCompile(`\{("partitions":.*?"logDir":"[A-Z]+")[^{\n]*`), "\n$1\n"},
 	// It is chance in which of two states the time ran out.
-	{regexp.MustCompile(`^delete-records/missing$`), regexp.MustCompile(`(TimeoutException): .*`), "$1"},
+	{regexp.MustCompile(`/(describe-producers-)?missing$`),
+		regexp.MustCompile(`Call\(callName=.*? timed out at MS after [0-9N]+ attempt\(s\)|Timed out waiting for a node assignment\. Call: \S+\)`), "TIMEOUT"},
 	{regexp.MustCompile(`^(groups|transactions)/`), regexp.MustCompile(`(console-consumer|consumer-[a-z]+)[-0-9a-f]*-[0-9a-f]{8}-[0-9a-f-]{27}`), "MEMBER"},
 	{regexp.MustCompile(`^transactions/`), regexp.MustCompile(`\b[0-9]+\b`), "N"},
 }
