@@ -1,10 +1,12 @@
-// Package fsck checks, shows and explains the data directories of Apache Kafka
-// and Gregor: a log.dirs entry, one partition directory, or one file.
+// Package fsck checks, shows, explains and repairs the data directories of
+// Apache Kafka and Gregor: a log.dirs entry, one partition directory, or one
+// file.
 //
 // It owns the judgement of what on disk is intact, and words for what is not:
 // Scan lists a target, Verify checks it, Dump prints it, Explain says what
-// stands at one position. It only reads; it never takes the lock of a data
-// directory, and never touches a socket or a running broker.
+// stands at one position, Repair mends it. Only Repair writes, and only Repair
+// takes the lock of a data directory, which it refuses to do where a broker has
+// it. The package never touches a socket or a running broker.
 //
 // # What proves what
 //
@@ -14,15 +16,38 @@
 // epoch by leader-epoch-checkpoint, the magic by the CRC. Indexes, producer
 // snapshots, transaction indexes, epochs and checkpoints are compared with the
 // batches; partition.metadata, meta.properties, quorum-state and the clean
-// marker with the metadata log.
+// marker with the metadata log. A partition is judged as a broker would find it
+// at its next start: the output of an interrupted cleaning stands in the place of
+// what it replaces, and segments below the log's start are passed over.
 //
 // What has no second copy cannot be proven: most bits of the cluster id and the
 // base offset of a batch inside a gap that compaction left. Such a change is found only
 // when it breaks the form of the value.
 //
+// # How a repair works
+//
+// It checks, plans what follows from the findings, writes the future files
+// beside the old ones (under names that end with .repaired, which brokers pass
+// over), and checks again what the directory will be, through an overlay, until
+// nothing is left that it could do. Damage can hide other damage, so one step is
+// planned at a time: proven bytes first, then torn tails, then damage by the
+// policy, then what is made from logs, then small files. Nothing was replaced so
+// far. Then the evidence is made durable, and the new files take their names,
+// logs before what is made from them. Every file is at any moment the old one or
+// the new one, and each of these states is one from which a repair, run again,
+// comes to the same end; there is no journal that could be applied to a directory
+// that has moved on.
+//
+// A flipped bit under a checksum is located by the linearity of CRCs, in one pass,
+// and believed when the records are well-formed with it; one outside by what is
+// around it; one in a text file by flipping every bit and asking the checks again.
+// Where a bit in either of two files would explain a contradiction, the log is
+// believed, and of two starts of a log the one that loses nothing.
+//
 // # How much it holds
 //
 // Logs are read through read-only mappings, 1 MiB at a time and a few of these
 // under way for each partition; what is kept of a log is a few numbers. Batches
-// are decompressed into at most Options.DecodeLimit bytes.
+// are decompressed into at most Options.DecodeLimit bytes. A repair holds one
+// rebuilt index at a time, and the small files of a partition.
 package fsck

@@ -2,6 +2,7 @@ package fsck
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -31,6 +32,16 @@ func (s Severity) String() string {
 
 // MarshalText gives String, for JSON.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (s *Severity) UnmarshalText(text []byte) error {
+	i := slices.Index(severityNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("severity %q: expected one of %v", text, severityNames)
+	}
+	*s = Severity(i)
+	return nil
+}
 
 // Kind names what a finding is about; the words are stable, for programs.
 type Kind string

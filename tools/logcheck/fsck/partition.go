@@ -55,15 +55,18 @@ type checker struct {
 	jumped  *held // the batch before came after a gap that compaction may have left
 	pending []Finding
 
-	offsets   *offsetCheck
-	times     *timeCheck
-	aborted   *abortedCheck
-	epochs    epochRuns
-	producers *producerCheck
-	short     *Finding // the present segment ends too early
-	tail      bool     // the last segment does not end with a batch
-	failed    bool     // a part could not be read
-	single    bool     // the target is one file: what is around it is not judged
+	offsets     *offsetCheck
+	times       *timeCheck
+	aborted     *abortedCheck
+	epochs      epochRuns
+	producers   *producerCheck
+	hollow      int64 // batches without records, though nothing was compacted
+	firstHollow Finding
+
+	short  *Finding // the present segment ends too early
+	tail   bool     // the last segment does not end with a batch
+	failed bool     // a part could not be read
+	single bool     // the target is one file: what is around it is not judged
 }
 
 // held is a batch whose base offset is not what it should be: the next batch
@@ -122,6 +125,11 @@ func (c *checker) run() (outcome, error) {
 	c.settleLast(c.promisedEnd())
 	c.flush(unknown)
 	end := c.next
+	if c.hollow > 0 {
+		c.firstHollow.Found = count(c.hollow, "empty batch") + ": a repair put them in the place of records that were gone, or the topic was compacted once"
+		c.firstHollow.Broker = "both serve them; clients pass over them"
+		c.report(c.firstHollow)
+	}
 	if !c.single {
 		c.producers.finish(end)
 		c.checkEpochs(end, ran)
@@ -300,6 +308,11 @@ func (c *checker) intact(p []byte, s span) {
 		if s.fault != nil {
 			c.report(Finding{Severity: Damage, Kind: KindRecords, Position: s.from, Length: s.to - s.from, Offset: h.base, LastOffset: h.last,
 				Expected: "records that fill the batch", Found: s.fault.err.Error()})
+		}
+	}
+	if h.magic == batch.Magic && b.RecordCount() == 0 && c.on.policy && !c.on.compacted {
+		if c.hollow++; c.hollow == 1 {
+			c.firstHollow = Finding{Severity: Harmless, Kind: KindGap, File: c.file, Position: s.from, Length: s.to - s.from, Offset: h.base, LastOffset: h.last, Expected: "records for every offset"}
 		}
 	}
 	c.place(h)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gregor-broker/gregor/engine/vfs"
+	"golang.org/x/sys/unix"
 )
 
 // Policy says what a repair does about damage that nothing on disk can undo.
@@ -222,8 +223,13 @@ func (r *repairer) lock() (unlock func(), err error) {
 		}
 		if err == nil && !r.o.DryRun {
 			var l io.Closer
-			if l, err = r.fs.Lock(filepath.Join(root, lockName)); err == nil {
+			name := filepath.Join(root, lockName)
+			_, missing := r.fs.Stat(name)
+			if l, err = r.fs.Lock(name); err == nil {
 				held = append(held, l)
+				if missing != nil && r.fs == vfs.OS {
+					err = sameOwner(name+".old", name) // as the directory's: a broker must be able to lock it
+				}
 			} else if errors.Is(err, vfs.ErrLocked) {
 				err = fmt.Errorf("%s: %w there: stop it first", root, ErrRunning)
 			}
@@ -301,11 +307,37 @@ func (r *repairer) stage(name string, write func(f vfs.FS, path string) error) e
 	} else if !slices.Contains(r.written, path) {
 		r.written = append(r.written, path)
 	}
-	if err := write(f, path); err != nil {
+	err := write(f, path)
+	if err == nil && f == vfs.OS && !r.o.DryRun {
+		err = sameOwner(name, path)
+	}
+	if err != nil {
 		return fmt.Errorf("plan %s: %w", name, err)
 	}
 	r.view.put(name, staged{f, path, -1})
 	return nil
+}
+
+// sameOwner gives the new file the owner and the permissions of the old one, or
+// the owner of the directory: whoever repairs, a broker must be able to write it.
+func sameOwner(name, path string) error {
+	var old, now unix.Stat_t
+	if err := unix.Stat(path, &now); err != nil {
+		return &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	mode := uint32(0o644)
+	err := unix.Stat(name, &old)
+	if err == nil {
+		mode = old.Mode & 0o7777
+	} else if err = unix.Stat(filepath.Dir(name), &old); err != nil {
+		return &os.PathError{Op: "stat", Path: filepath.Dir(name), Err: err}
+	}
+	if old.Uid != now.Uid || old.Gid != now.Gid {
+		if err := os.Chown(path, int(old.Uid), int(old.Gid)); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(path, os.FileMode(mode&0o777))
 }
 
 // plan checks and plans until there is nothing more to do.

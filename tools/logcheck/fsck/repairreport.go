@@ -94,9 +94,13 @@ func (r *RepairReport) WriteText(w io.Writer, most int) error {
 		verdict = "repaired"
 	}
 	if bad > 0 && r.Status != StatusUnchecked {
-		verdict += fmt.Sprintf(", but %s stay", count(bad, "finding"))
+		stay := count(bad, "finding") + " stay"
+		if bad == 1 {
+			stay += "s"
+		}
+		verdict += ", but " + stay
 		if len(r.Actions) == 0 {
-			verdict = fmt.Sprintf("nothing that can be proven to repair; %s stay", count(bad, "finding"))
+			verdict = "nothing was repaired; " + stay
 		}
 	}
 	fmt.Fprintf(&b, "%s: %s\n", strings.Join(r.Targets, ", "), verdict)

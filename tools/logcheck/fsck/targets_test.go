@@ -3,6 +3,8 @@ package fsck
 import (
 	"bytes"
 	"context"
+	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -69,6 +71,40 @@ func TestRepairOfOneTarget(t *testing.T) {
 	}
 	if r := check(t, out, true); r.Status != StatusClean {
 		t.Errorf("the directory after the repair of one partition: %s", describe(r))
+	}
+}
+
+// TestRepairKeepsOwners repairs a real directory: a broker must be able to go
+// on writing the files.
+func TestRepairKeepsOwners(t *testing.T) {
+	dir := makeDirectory(t)
+	name := filepath.Join(dir, "shop-0", "00000000000000000000.index")
+	if err := os.WriteFile(name, []byte("wrong"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gone := filepath.Join(dir, "shop-0", "00000000000000000020.timeindex")
+	if err := errors.Join(os.Chmod(name, 0o600), os.Remove(gone)); err != nil {
+		t.Fatal(err)
+	}
+	owner := os.Geteuid()
+	if owner == 0 {
+		owner = 1234
+		if err := errors.Join(os.Chown(name, owner, owner), os.Chown(filepath.Dir(name), owner, owner)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := Repair(context.Background(), []string{dir}, RepairOptions{Evidence: filepath.Join(t.TempDir(), "kept"), Lock: true})
+	if err != nil || r.Status != StatusClean || len(r.Actions) != 2 {
+		t.Fatalf("%v %s", err, tell(r))
+	}
+	for name, mode := range map[string]os.FileMode{name: 0o600, gone: 0o644} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != mode || info.Sys().(*syscall.Stat_t).Uid != uint32(owner) {
+			t.Errorf("%s: mode %v, owner %d, expected %v, %d", name, info.Mode(), info.Sys().(*syscall.Stat_t).Uid, mode, owner)
+		}
 	}
 }
 

@@ -273,6 +273,8 @@ var cliRules = []cliRule{
 	{nil, regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z?`), "DATE"},
 	{nil, regexp.MustCompile(`\[[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:,]{12}\]`), "[TIME]"},
 	{nil, regexp.MustCompile(`@[0-9a-f]{6,8}\b`), "@OBJECT"},
+	{regexp.MustCompile(`^quorum/`), regexp.MustCompile(`(directoryId": ")[A-Za-z0-9_-]{22}"`), "${1}ID\""},
+	{regexp.MustCompile(`^quorum/`), regexp.MustCompile(`(?m)^([0-9]+\s+)[A-Za-z0-9_-]{22}(\s)`), "${1}ID${2}"},
 	{regexp.MustCompile(`^quorum/`), regexp.MustCompile(`\b[0-9]+\b`), "N"},
 	{regexp.MustCompile(`^features/`), regexp.MustCompile(`Epoch: [0-9]+`), "Epoch: N"},
 	// One partition a line, the first and the last as all others.
@@ -298,7 +300,7 @@ var cliBlanks = regexp.MustCompile(`[ \t]+`)
 var cliID = regexp.MustCompile(`(^|[^A-Za-z0-9_-])([A-Za-z0-9_-]{22})([^A-Za-z0-9_-]|$)`)
 
 func randomID(s string) bool {
-	return strings.ContainsAny(s, "0123456789") && strings.ToLower(s) != s && strings.ToUpper(s) != s
+	return strings.ContainsAny(s, "0123456789_-") && strings.ToLower(s) != s && strings.ToUpper(s) != s
 }
 
 // rules adds what is this side's own: ports and paths.
