@@ -36,7 +36,7 @@ func (d *directory) checkpointLogs(logs []*Log) (moved []*Log, err error) {
 	var errs []error
 	for len(logs) > 0 {
 		n := 1
-		if d.volume != nil && len(logs) >= fewLogs {
+		if d.volume.checkpoints != nil && len(logs) >= fewLogs {
 			n = min(len(logs), manyLogs)
 		}
 		done, err := d.checkpointRound(logs[:n], n > 1)
@@ -88,7 +88,7 @@ func (d *directory) checkpointRound(logs []*Log, together bool) (moved []*Log, e
 // syncVolume makes everything written to the volume durable. Any file's sync is
 // the flush behind it.
 func (d *directory) syncVolume(any *segment.Segment) error {
-	if err := d.volume.Sync(); err != nil {
+	if err := d.volume.checkpoints.Sync(); err != nil {
 		return &vfs.SyncError{Err: err}
 	}
 	return any.Sync()
@@ -159,9 +159,6 @@ func (r *checkpointRun) write() error {
 		return err
 	}
 	r.note()
-	if err := l.Flush(); err != nil {
-		return err
-	}
 	return r.indexes((*segment.Segment).WriteIndexes)
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gregor-broker/gregor/engine/clock"
+	"github.com/gregor-broker/gregor/engine/journal"
 	"github.com/gregor-broker/gregor/engine/vfs"
 )
 
@@ -106,8 +107,12 @@ type Options struct {
 	SyncWorkers int
 	// CheckpointBytes is how much may be appended to a directory before the
 	// recovery points are brought up to date: what a restart after a crash has
-	// to read at most.
+	// to read at most. Where that concerns very many logs it may be eight times as much.
 	CheckpointBytes int64
+	// JournalBytes is the size of each of the two files of the journal that a
+	// directory gets when many of its logs are written a little each; zero is
+	// journal.DefaultBytes, negative means never.
+	JournalBytes int64
 	// RetentionInterval is log.retention.check.interval.ms; CheckpointInterval
 	// is log.flush.offset.checkpoint.interval.ms.
 	RetentionInterval  time.Duration
@@ -121,6 +126,10 @@ type Options struct {
 	// Manual switches the background jobs off; the owner calls RunJobs. For
 	// tests that want every file operation in a known order.
 	Manual bool
+
+	// journalAll makes and uses the journal from the first sync on, however few
+	// logs wait. For tests.
+	journalAll bool
 }
 
 // CleanerOptions are the settings of log.cleaner.*. Zero values are Kafka's defaults.
@@ -169,6 +178,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CheckpointBytes <= 0 {
 		o.CheckpointBytes = DefaultCheckpointBytes
+	}
+	if o.JournalBytes == 0 {
+		o.JournalBytes = journal.DefaultBytes
 	}
 	if o.RetentionInterval <= 0 {
 		o.RetentionInterval = 5 * time.Minute

@@ -226,6 +226,10 @@ func (l *Log) flushIfDue(nowMs int64) {
 	l.write.Unlock()
 }
 
+// mostLonger bounds by how many times Options.CheckpointBytes a checkpoint of
+// many logs may be put off.
+const mostLonger = 7
+
 // checkpointRecovery moves recovery points up so that a restart has little to
 // read, and writes the checkpoint files. all takes every log that has
 // anything; otherwise only those with much.
@@ -235,13 +239,13 @@ func (d *directory) checkpointRecovery(all bool) error {
 	d.appendedBytes.Store(0)
 	// Logs with a few bytes each are left for the periodic run, as long as all
 	// of them together stay small.
-	small, left := d.store.opt.CheckpointBytes/256, int64(0)
+	small, left := d.store.opt.CheckpointBytes/manyLogs, int64(0)
 	for _, l := range d.store.Logs() {
 		if n := l.sinceRecovery.Load(); l.dir == d && n < small {
 			left += n
 		}
 	}
-	if left > d.store.opt.CheckpointBytes/2 {
+	if left > d.checkpointAt.Load()/2 {
 		all = true
 	}
 	var due []*Log
@@ -255,6 +259,10 @@ func (d *directory) checkpointRecovery(all bool) error {
 		}
 		due = append(due, l)
 	}
+	// A log costs a file made and one removed, whatever was written to it: where
+	// many are written a little each, they are left alone for longer.
+	longer := int64(min(len(due), mostLonger*manyLogs)) * d.store.opt.CheckpointBytes / manyLogs
+	d.checkpointAt.Store(d.store.opt.CheckpointBytes + longer)
 	moved, err := d.checkpointLogs(due)
 	errs := []error{err}
 	if len(moved) == 0 {

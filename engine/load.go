@@ -43,6 +43,9 @@ func (st *Store) CreateLog(dir, name string, id ID, cfg LogConfig) (*Log, error)
 	if err := d.forget(name); err != nil {
 		return nil, fmt.Errorf("%w: log %s: %w", ErrStorage, name, err)
 	}
+	if err := d.settleJournal(name); err != nil {
+		return nil, fmt.Errorf("%w: log %s: %w", ErrStorage, name, err)
+	}
 	l := st.newLog(d, name, path, cfg)
 	l.id = id
 	if err := l.make(); err != nil {
@@ -129,7 +132,7 @@ func (l *Log) startFrom(start, end int64) {
 	l.endAt.Store(end)
 	l.durable.Store(end)
 	l.visible.Store(&m)
-	l.unsynced.end = m
+	l.unsynced.end, l.sync.begin = m, m
 	l.queue.Reset(end)
 	l.recovery.Store(end)
 	l.oldest.Store((*l.segments.Load())[0].Base())

@@ -69,6 +69,8 @@ type Log struct {
 		end      mark
 		segments []*segment.Segment // pinned
 		names    bool
+		begin    mark   // what the sync before covered
+		tail     []byte // unsynced.tail
 	}
 	// oldest is the base of the first segment for certain: removals of earlier
 	// ones are durable.
@@ -81,6 +83,9 @@ type Log struct {
 		end      mark
 		segments []*segment.Segment // oldest first; the active one last
 		names    bool               // a file was created: its directory entry must be synced too
+		// tail is what was appended since the last sync began, for a journal; too
+		// little of it where that was much.
+		tail []byte
 	}
 
 	// cleaning is held by whoever replaces or takes away segments that nobody
@@ -386,6 +391,9 @@ func (l *Log) takeIn(b batch.Batch, now int64) error {
 	if n := len(l.unsynced.segments); n == 0 || l.unsynced.segments[n-1] != seg {
 		l.unsynced.segments = append(l.unsynced.segments, seg)
 	}
+	if l.dir.journaling.Ready() {
+		l.keepTail(b)
+	}
 	l.unsynced.Unlock()
 	l.write.unflushed += int64(b.LastOffsetDelta()) + 1
 	l.sinceRecovery.Add(int64(len(b)))
@@ -466,6 +474,7 @@ func (l *Log) Begin() {
 	s.end = l.unsynced.end
 	s.names = l.unsynced.names
 	l.unsynced.names = false
+	s.tail, l.unsynced.tail = l.unsynced.tail, nil
 	for _, seg := range l.unsynced.segments {
 		// Deleted while waiting: its records are gone on purpose.
 		if seg.Acquire() {
@@ -501,6 +510,7 @@ func (l *Log) SyncNames() error {
 func (l *Log) Finish(err error) int64 {
 	defer l.syncing.Unlock()
 	end := l.sync.end
+	l.dropTail()
 	for _, s := range l.sync.segments {
 		s.Release()
 	}
@@ -509,6 +519,7 @@ func (l *Log) Finish(err error) int64 {
 	if err != nil {
 		return 0
 	}
+	l.sync.begin = end
 	l.unsynced.Lock()
 	// Everything before the segment that holds end is complete and synced; that
 	// one stays if it may grow or has grown.

@@ -96,7 +96,8 @@ func (st *Store) StartMove(l *Log, dir string) (*Move, error) {
 
 func (m *Move) begin() error {
 	st, l := m.log.store, m.log
-	if err := m.to.begin(); err != nil {
+	// It may have lived there before.
+	if err := errors.Join(m.to.begin(), m.to.settleJournal(l.name)); err != nil {
 		return err
 	}
 	if err := st.dropFutures(l.name); err != nil {

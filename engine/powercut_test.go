@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gregor-broker/gregor/engine/clock"
+	"github.com/gregor-broker/gregor/engine/journal"
 	"github.com/gregor-broker/gregor/engine/producer"
 	"github.com/gregor-broker/gregor/engine/vfs"
 	"github.com/gregor-broker/gregor/engine/vfs/simfs"
@@ -32,6 +33,8 @@ type world struct {
 	logs  map[string]*modelLog
 	cuts  int
 	wrap  func(vfs.FS) vfs.FS // puts something between store and disk
+	// journal makes every sync one of the journal.
+	journal bool
 	// restarting is set while a process was ended and its successor is not up.
 	restarting bool
 
@@ -41,6 +44,7 @@ type world struct {
 func newWorld(seed uint64) *world {
 	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), clock: clock.NewManual(epochStart), logs: map[string]*modelLog{}}
 	w.disk = simfs.New(simfs.Options{Seed: seed, LogLimit: 1000})
+	w.journal = seed%2 == 0
 	if err := errors.Join(w.disk.MkdirAll("/data", 0o755), w.disk.SyncDir("/"), w.open()); err != nil {
 		panic(err)
 	}
@@ -53,7 +57,7 @@ func (w *world) open() error {
 	if w.wrap != nil {
 		disk = w.wrap(disk)
 	}
-	w.store, err = Open(Options{FS: disk, Clock: w.clock, Dirs: []string{"/data"}, Manual: true, SyncWorkers: 1})
+	w.store, err = Open(Options{FS: disk, Clock: w.clock, Dirs: []string{"/data"}, Manual: true, SyncWorkers: 1, journalAll: w.journal, JournalBytes: 6 * journal.BlockSize})
 	if err == nil {
 		w.store.random = func(n int64) int64 { return w.rng.Int64N(n + 1) }
 	}

@@ -349,6 +349,10 @@ func (l *Log) Truncate(offset int64) error {
 	}
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
+	// Nor may a journal bring back what is cut.
+	if err := l.dir.settleJournal(l.name); err != nil {
+		return l.writeFailed(err)
+	}
 	if err := l.truncateLocked(offset); err != nil {
 		return l.writeFailed(err)
 	}
@@ -417,6 +421,7 @@ func (l *Log) truncateLocked(offset int64) error {
 	l.unsynced.Lock()
 	l.unsynced.end = m
 	l.unsynced.Unlock()
+	l.sync.begin = m
 	errs = append(errs, seg.Truncate(size, end))
 	l.recovery.Store(min(l.recovery.Load(), end))
 	if l.write.epochs.TruncateFromEnd(end) {

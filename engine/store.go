@@ -63,9 +63,12 @@ type directory struct {
 	path  string
 	lock  io.Closer
 	pool  *commit.Pool
-	// volume is open from before the first write, so that no failed write of
-	// the file system can be reported to somebody else; nil where there is none.
-	volume vfs.Volume
+	// The volume is open from before the first write, so that no failed write of
+	// the file system can be reported to somebody else, and once for each who syncs
+	// it: an error is reported once to each. nil where there is none.
+	volume struct{ shared, checkpoints, journal vfs.Volume }
+
+	journaling journaling
 
 	clean         bool
 	previousEpoch int64
@@ -75,6 +78,7 @@ type directory struct {
 
 	settling      sync.Once    // a checkpoint after recovery is on its way
 	appendedBytes atomic.Int64 // since the last checkpoint of recovery points
+	checkpointAt  atomic.Int64 // how many there may be before the next
 	checkpointing sync.Mutex   // one checkpoint at a time; taken before a log's append lock
 
 	// files guards the checkpoint files, one writer at a time, and what they
@@ -132,6 +136,7 @@ func (st *Store) openDirectory(path string) (*directory, error) {
 		return nil, fmt.Errorf("data directory %s cannot be locked: %w", path, err)
 	}
 	d := &directory{store: st, path: path, lock: lock, previousEpoch: -1}
+	d.checkpointAt.Store(st.opt.CheckpointBytes)
 	d.pool = commit.NewPool(st.opt.SyncWorkers, func(err error) {
 		st.opt.Logger.Error("data directory failed: read-only from now on, nothing more is acknowledged", "dir", path, "error", err)
 		if st.opt.OnPoison != nil {
@@ -141,16 +146,7 @@ func (st *Store) openDirectory(path string) (*directory, error) {
 	if err := d.readState(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	d.volume, err = st.opt.FS.OpenVolume(path)
-	switch {
-	case err == nil:
-		d.pool.SyncTogether(func() error {
-			if err := d.volume.Sync(); err != nil {
-				return &vfs.SyncError{Err: err}
-			}
-			return nil
-		})
-	case !errors.Is(err, errors.ErrUnsupported):
+	if err := d.openVolume(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return d, nil
@@ -260,7 +256,9 @@ func (d *directory) begin() error {
 		}
 		// Also where there is no marker: names that a killed process had not
 		// synced must not lie under what is acknowledged from now on.
-		d.beginErr = errors.Join(err, d.store.opt.FS.SyncDir(d.path))
+		if d.beginErr = errors.Join(err, d.store.opt.FS.SyncDir(d.path)); d.beginErr == nil {
+			d.beginErr = d.redo()
+		}
 	})
 	return d.beginErr
 }
@@ -287,7 +285,7 @@ func (d *directory) recovered() {
 
 // appended counts bytes towards the next checkpoint of recovery points.
 func (d *directory) appended(n int64) {
-	if d.appendedBytes.Add(n) >= d.store.opt.CheckpointBytes {
+	if d.appendedBytes.Add(n) >= d.checkpointAt.Load() {
 		d.store.jobs.checkpointSoon(d)
 	}
 }
@@ -507,7 +505,7 @@ func (d *directory) close(brokerEpoch int64) error {
 	if errors.Join(errs...) != nil {
 		return errors.Join(append(errs, d.release())...)
 	}
-	errs = append(errs, d.begin())
+	errs = append(errs, d.begin(), d.closeJournal())
 	if errors.Join(errs...) == nil {
 		errs = append(errs, d.storeRecoveryPoints(), d.storeHighs(), d.storeStarts(nil, 0))
 	}
@@ -595,8 +593,6 @@ func isNoSpace(err error) bool {
 
 // release gives up the directory.
 func (d *directory) release() error {
-	if d.volume != nil {
-		return errors.Join(d.volume.Close(), d.lock.Close())
-	}
-	return d.lock.Close()
+	d.abandonJournal()
+	return errors.Join(d.closeVolume(), d.lock.Close())
 }

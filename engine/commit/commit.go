@@ -39,6 +39,7 @@ type Pool struct {
 	mu      sync.Mutex
 	ready   []*Queue // logs with something to sync, each at most once
 	spare   []*Queue // the slice of the last shared sync, reused
+	left    []*Queue // of the shared sync under way: what the journal does not take
 	idle    []chan struct{}
 	workers int
 	err     error // the poison, set once
@@ -92,7 +93,16 @@ func (p *Pool) Close() {
 // SyncTogether lets the pool sync many logs at once: all writes back everything
 // that was changed on the volume, names included, and the SyncData of one log
 // behind it makes that durable. It must be called before the first queue is made.
-func (p *Pool) SyncTogether(all func() error) { p.together = &together{sync: all} }
+func (p *Pool) SyncTogether(all func() error) { p.together = &together{sync: all, least: minTogether} }
+
+// JournalTogether lets the pool use a journal before it syncs everything, for
+// rounds of at least so many logs, zero for the usual number. SyncTogether comes before it.
+func (p *Pool) JournalTogether(j Journal, least int) {
+	p.together.journal = j
+	if least > 0 {
+		p.together.least = least
+	}
+}
 
 // NewQueue returns the queue of one log.
 func (p *Pool) NewQueue(l Log) *Queue { return &Queue{pool: p, log: l} }

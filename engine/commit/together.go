@@ -5,12 +5,31 @@ import (
 	"time"
 )
 
+// Journal makes many lightly written logs durable with the sync of one file. It
+// is called by one round at a time.
+type Journal interface {
+	// Ready says whether there is a journal, and Want asks for one, which may take
+	// some asking and some time.
+	Ready() bool
+	Want()
+	// Begin begins a record, and Take adds to it what a log that has begun its sync
+	// has to sync; false if it has too much of it, or names.
+	Begin()
+	Take(l Log) bool
+	// Commit makes the record durable: false if there is no room for it now. What
+	// it holds comes back after a crash.
+	Commit() (bool, error)
+}
+
 // together is the choice between syncing logs one by one and all at once. One
-// sync per lightly written log is one flush of the drive each; syncfs(2) is one
-// for all of them, but waits for everybody else's dirty data on the volume too.
-// So it is used for several logs, and only while it is measured to be cheaper.
+// sync per lightly written log is one flush of the drive each. A journal is one
+// flush and one write for all of them. Where there is none, or it is full,
+// syncfs(2) is one flush, but waits for everybody else's dirty data on the volume too:
+// it is used for several logs, and only while it is measured to be cheaper.
 type together struct {
-	sync func() error
+	sync    func() error
+	journal Journal
+	least   int // logs that are worth a round together
 	// Moving averages in nanoseconds: of one log's own sync, and of a shared
 	// sync less what it costs per log. Zero: not measured yet.
 	own, all atomic.Int64
@@ -27,8 +46,11 @@ const (
 
 // pays says whether n logs should be synced at once. nil never does.
 func (t *together) pays(n int) bool {
-	if t == nil || n < minTogether {
+	if t == nil || n < t.least {
 		return false
+	}
+	if t.journal != nil && t.journal.Ready() {
+		return true
 	}
 	own, all := t.own.Load(), t.all.Load()
 	if own == 0 || all == 0 || all <= own*int64(n)/parallel {
@@ -70,7 +92,8 @@ func since(begin time.Time) time.Duration { return time.Since(begin) }
 // Rounds follow one another in one lane for a while: side by side with single
 // syncs, which take the logs as they come, there would never be many to share one.
 func (p *Pool) roundTogether(logs []*Queue) {
-	if len(logs) < minTogether {
+	journal := p.together.ready()
+	if len(logs) < minTogether && journal == nil {
 		for _, q := range logs {
 			q.round()
 		}
@@ -85,7 +108,7 @@ func (p *Pool) roundTogether(logs []*Queue) {
 		for _, q := range logs {
 			q.log.Begin()
 		}
-		if err = p.syncAll(logs); err != nil {
+		if err = p.syncAll(logs, journal); err != nil {
 			p.Poison(err)
 			err = p.Poisoned()
 		}
@@ -99,9 +122,64 @@ func (p *Pool) roundTogether(logs []*Queue) {
 	p.endTogether(logs, true)
 }
 
-// syncAll is the sync: everything, data and names, to the drive, and one log's
-// own sync as the flush.
-func (p *Pool) syncAll(logs []*Queue) error {
+// ready returns the journal if there is one, and otherwise asks for it.
+func (t *together) ready() Journal {
+	if t.journal == nil {
+		return nil
+	}
+	if !t.journal.Ready() {
+		if t.journal.Want(); !t.journal.Ready() {
+			return nil
+		}
+	}
+	return t.journal
+}
+
+// syncAll is the sync of all logs: by the journal, and what it does not take by
+// itself, or everything on the volume.
+func (p *Pool) syncAll(logs []*Queue, journal Journal) error {
+	rest := logs
+	if journal != nil {
+		var err error
+		if rest, err = p.journalAll(logs, journal); err != nil {
+			return err
+		}
+	}
+	if len(rest) >= minTogether {
+		return p.syncVolume(rest)
+	}
+	for _, q := range rest {
+		if err := q.log.SyncData(); err != nil {
+			return err
+		}
+		if err := q.log.SyncNames(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// journalAll returns the logs that are not durable by the journal.
+func (p *Pool) journalAll(logs []*Queue, journal Journal) ([]*Queue, error) {
+	p.left = p.left[:0]
+	journal.Begin()
+	for _, q := range logs {
+		if !journal.Take(q.log) {
+			p.left = append(p.left, q)
+		}
+	}
+	if len(p.left) >= minTogether {
+		return logs, nil // the volume's sync covers all
+	}
+	if done, err := journal.Commit(); err != nil || !done {
+		return logs, err
+	}
+	return p.left, nil
+}
+
+// syncVolume syncs everything, data and names, to the drive, and one log by
+// itself as the flush.
+func (p *Pool) syncVolume(logs []*Queue) error {
 	began := now()
 	if err := p.together.sync(); err != nil {
 		return err
@@ -115,6 +193,7 @@ func (p *Pool) syncAll(logs []*Queue) error {
 
 // endTogether opens the next window: logs with new waiters are ready again.
 func (p *Pool) endTogether(logs []*Queue, shared bool) {
+	many := len(logs) >= minTogether
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, q := range logs {
@@ -127,7 +206,7 @@ func (p *Pool) endTogether(logs []*Queue, shared bool) {
 		p.spare = logs[:0]
 	}
 	p.shared = false
-	if p.lane--; shared {
+	if p.lane--; many {
 		p.lane = laneRounds
 	}
 	if p.lane > 0 {

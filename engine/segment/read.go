@@ -306,6 +306,19 @@ func (s *Segment) Copy(dst []byte, position int64) ([]byte, error) {
 	return dst, nil
 }
 
+// ReadWritten fills p with the bytes at position, which were appended shortly ago: with a read of the file, where they
+// cost no page fault.
+func (s *Segment) ReadWritten(p []byte, position int64) error {
+	f, err := s.handle()
+	if err != nil {
+		return err
+	}
+	if n, err := f.ReadAt(p, position); n < len(p) {
+		return fmt.Errorf("segment %s: read %d bytes at %d: %w", s.Name(), len(p), position, err)
+	}
+	return nil
+}
+
 // BatchAt gives f the whole batch at h, verified; the bytes are valid during
 // the call only.
 func (s *Segment) BatchAt(h Header, f func(batch.Batch) error) error {
