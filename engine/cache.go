@@ -33,6 +33,10 @@ type hotReads struct {
 	cache  *ristretto.Cache[uint64, block]
 	filled atomic.Bool // something was ever put in
 
+	// marks are blocks, by hash, that the search for a read's first batch has just
+	// brought in from the disk.
+	marks [4096]atomic.Uint64
+
 	mu   sync.Mutex
 	seen [4096]glance // blocks missed once, by hash: a small lossy memory
 	// fills and filling bound how fast the cache is filled: where the page
@@ -79,7 +83,7 @@ func (c *hotReads) open() {
 // repeats an earlier one. A read that goes on where the last one
 // in the block ended is the same pass through the log.
 func (c *hotReads) missed(key uint64, from, to int64) bool {
-	slot := &c.seen[key*0x9E3779B97F4A7C15>>52]
+	slot := &c.seen[hash(key)]
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if slot.key == key && slot.to != from {
@@ -137,21 +141,34 @@ func (c *hotReads) direct(v *View, seg *segment.Segment, from, to int64) error {
 		return err
 	}
 	v.Spans = append(v.Spans, p)
-	if !c.warm(seg, from, to) {
-		return c.learn(seg, from, to)
-	}
-	return nil
+	return c.learn(seg, from, to, !c.warm(seg, from, to))
 }
 
-// learn remembers the blocks of a read that goes to the disk, and keeps those that were
-// read from it before.
-func (c *hotReads) learn(seg *segment.Segment, from, to int64) error {
+// mark notes blocks that come from the disk although a reader will find them in memory.
+func (c *hotReads) mark(generation uint32, position int64, n int) {
+	for number := position / blockBytes; number*blockBytes < position+int64(n); number++ {
+		key := uint64(generation)<<32 | uint64(number)
+		c.marks[hash(key)].Store(key)
+	}
+}
+
+func (c *hotReads) marked(key uint64) bool {
+	slot := &c.marks[hash(key)]
+	return slot.Load() == key && slot.CompareAndSwap(key, 0)
+}
+
+// hash is a slot of 4096.
+func hash(key uint64) uint64 { return key * 0x9E3779B97F4A7C15 >> 52 }
+
+// learn remembers the blocks of a read that come from the disk, all of them if it is cold, and
+// keeps those that were read from it before.
+func (c *hotReads) learn(seg *segment.Segment, from, to int64, cold bool) error {
 	size := seg.Size()
 	for at := from; at < to; {
 		number := at / blockBytes
 		start := number * blockBytes
 		end := min(start+blockBytes, to)
-		if key := blockKey(seg, number); start+blockBytes <= size && c.missed(key, at, end) {
+		if key := blockKey(seg, number); start+blockBytes <= size && (c.marked(key) || cold) && c.missed(key, at, end) {
 			c.open()
 			if c.cache == nil {
 				return nil
@@ -168,16 +185,16 @@ func (c *hotReads) learn(seg *segment.Segment, from, to int64) error {
 	return nil
 }
 
-// peek gives n bytes of a segment if a block has them: headers on the way to
+// peek gives up to n bytes of a segment if a block has them: headers on the way to
 // what a reader wants.
 func (c *hotReads) peek(generation uint32, position int64, n int) []byte {
-	at := position % blockBytes
-	if !c.filled.Load() || at+int64(n) > blockBytes {
+	if !c.filled.Load() {
 		return nil
 	}
+	at := position % blockBytes
 	key := uint64(generation)<<32 | uint64(position/blockBytes)
 	if hit, ok := c.cache.Get(key); ok && hit.key == key {
-		return hit.data[at : at+int64(n)]
+		return hit.data[at:min(at+int64(n), blockBytes)]
 	}
 	return nil
 }

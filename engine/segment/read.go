@@ -69,10 +69,11 @@ func (s *Segment) look(position int64, n int, f func([]byte) error) error {
 	// by the kernel, in a system call, because a page fault taken in Go code
 	// stops the processor it happens on.
 	if s.size.Load()-position > warmTail || s.cold(position) {
-		if s.opt.Cached != nil {
-			if p := s.opt.Cached(s.Generation(), position, n); p != nil {
-				return f(p)
-			}
+		if p := s.cached(position, n); len(p) == n {
+			return f(p)
+		}
+		if s.opt.Cold != nil && n <= firstLook && !mapping.Resident(int(position), n) {
+			s.opt.Cold(s.Generation(), position, n)
 		}
 		if err := mapping.Populate(int(position), n); err != nil {
 			return fmt.Errorf("segment %s: read %d bytes at %d: %w", s.Name(), n, position, err)
@@ -89,6 +90,14 @@ func (s *Segment) look(position int64, n int, f func([]byte) error) error {
 // true for segments this process did not write.
 func (s *Segment) cold(position int64) bool { return position < s.opened }
 
+// cached returns up to n bytes at position from memory of the engine's own, or nil.
+func (s *Segment) cached(position int64, n int) []byte {
+	if s.opt.Cached == nil {
+		return nil
+	}
+	return s.opt.Cached(s.Generation(), position, n)
+}
+
 // walk calls f for the header of every batch in [from, to), which must be
 // batch boundaries below the published size, until f returns false.
 func (s *Segment) walk(from, to int64, f func(Header) bool) error {
@@ -96,6 +105,9 @@ func (s *Segment) walk(from, to int64, f func(Header) bool) error {
 	for position < to {
 		n := min(window, to-position)
 		window = longLook
+		if m := len(s.cached(position, int(n))); m >= batch.HeaderSize {
+			n = int64(m) // a few headers are often all that is wanted
+		}
 		done, before := false, position
 		err := s.look(position, int(n), func(p []byte) error {
 			rest := p

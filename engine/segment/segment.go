@@ -23,9 +23,12 @@ type Options struct {
 	MapBytes           int64 // segment.bytes: the mapping's length for an active segment
 	IndexBytes         int64 // segment.index.bytes
 	IndexIntervalBytes int64 // index.interval.bytes
-	// Cached may have a copy of bytes of a segment, by its generation: then the
-	// disk is not asked for them. It may be nil, and answer nil.
+	// Cached may have a copy of the first of n bytes at position of a segment, by
+	// its generation: then the disk is not asked for them. It may be nil, and answer nil.
 	Cached func(generation uint32, position int64, n int) []byte
+	// Cold is told what a lookup of a few headers had to bring in from the disk; a
+	// reader of the same bytes would find them in memory. It may be nil.
+	Cold func(generation uint32, position int64, n int)
 }
 
 var generations atomic.Uint32
