@@ -8,6 +8,7 @@ import (
 	"github.com/dgraph-io/ristretto/v2"
 
 	"github.com/gregor-broker/gregor/engine/segment"
+	"github.com/gregor-broker/gregor/engine/vfs"
 )
 
 // blockBytes is the unit of the hot-read cache.
@@ -36,6 +37,7 @@ type hotReads struct {
 	// marks are blocks, by hash, that the search for a read's first batch has just
 	// brought in from the disk.
 	marks [4096]atomic.Uint64
+	asked atomic.Uint32 // looks since one found bytes that were not in memory
 
 	mu   sync.Mutex
 	seen [4096]glance // blocks missed once, by hash: a small lossy memory
@@ -141,11 +143,35 @@ func (c *hotReads) direct(v *View, seg *segment.Segment, from, to int64) error {
 		return err
 	}
 	v.Spans = append(v.Spans, p)
-	return c.learn(seg, from, to, !c.warm(seg, from, to))
+	return c.learn(seg, from, to, c.look() && !c.noted(c.warm(seg, from, to)))
 }
 
-// mark notes blocks that come from the disk although a reader will find them in memory.
-func (c *hotReads) mark(generation uint32, position int64, n int) {
+// While everything was in memory for so many looks, only one in a few is taken.
+const (
+	warmLooks = 64
+	seldom    = 16
+)
+
+// look says whether it is time to ask if bytes are in memory: the question costs
+// about a microsecond, a third of a read from memory.
+func (c *hotReads) look() bool {
+	n := c.asked.Add(1)
+	return n <= warmLooks || n%seldom == 0
+}
+
+// noted notes an answer.
+func (c *hotReads) noted(warm bool) bool {
+	if !warm {
+		c.asked.Store(0)
+	}
+	return warm
+}
+
+// bring notes blocks that come from the disk although a reader will find them in memory.
+func (c *hotReads) bring(generation uint32, position int64, n int, m vfs.Mapping) {
+	if !c.look() || c.noted(m.Resident(int(position), n)) {
+		return
+	}
 	for number := position / blockBytes; number*blockBytes < position+int64(n); number++ {
 		key := uint64(generation)<<32 | uint64(number)
 		c.marks[hash(key)].Store(key)

@@ -195,7 +195,7 @@ func (l *Log) segmentOptions() segment.Options {
 	o := segment.Options{FS: l.store.opt.FS, MapBytes: c.SegmentBytes,
 		IndexBytes: c.SegmentIndexBytes, IndexIntervalBytes: c.IndexIntervalBytes}
 	if cache := l.store.cache; cache != nil {
-		o.Cached, o.Cold = cache.peek, cache.mark
+		o.Cached, o.Bring = cache.peek, cache.bring
 	}
 	return o
 }

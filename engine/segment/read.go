@@ -72,8 +72,8 @@ func (s *Segment) look(position int64, n int, f func([]byte) error) error {
 		if p := s.cached(position, n); len(p) == n {
 			return f(p)
 		}
-		if s.opt.Cold != nil && n <= firstLook && !mapping.Resident(int(position), n) {
-			s.opt.Cold(s.Generation(), position, n)
+		if s.opt.Bring != nil && n <= firstLook {
+			s.opt.Bring(s.Generation(), position, n, mapping)
 		}
 		if err := mapping.Populate(int(position), n); err != nil {
 			return fmt.Errorf("segment %s: read %d bytes at %d: %w", s.Name(), n, position, err)

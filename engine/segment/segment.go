@@ -26,9 +26,10 @@ type Options struct {
 	// Cached may have a copy of the first of n bytes at position of a segment, by
 	// its generation: then the disk is not asked for them. It may be nil, and answer nil.
 	Cached func(generation uint32, position int64, n int) []byte
-	// Cold is told what a lookup of a few headers had to bring in from the disk; a
-	// reader of the same bytes would find them in memory. It may be nil.
-	Cold func(generation uint32, position int64, n int)
+	// Bring is told that a lookup of a few headers is about to bring these bytes in,
+	// from the disk unless the mapping has them: a reader of the same bytes will find
+	// them in memory. It may be nil.
+	Bring func(generation uint32, position int64, n int, m vfs.Mapping)
 }
 
 var generations atomic.Uint32
