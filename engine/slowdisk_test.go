@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 
@@ -35,12 +36,25 @@ func (d *pressed) OpenFile(name string, flag int, perm os.FileMode) (vfs.File, e
 
 func (f pressedFile) Map(length int) (vfs.Mapping, error) {
 	m, err := f.File.Map(length)
-	if err == nil {
-		f.disk.mu.Lock()
-		f.disk.maps = append(f.disk.maps, m)
-		f.disk.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
-	return m, err
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	f.disk.maps = append(f.disk.maps, m)
+	return pressedMapping{m, f.disk}, nil
+}
+
+type pressedMapping struct {
+	vfs.Mapping
+	disk *pressed
+}
+
+func (m pressedMapping) Unmap() error {
+	m.disk.mu.Lock()
+	defer m.disk.mu.Unlock()
+	m.disk.maps = slices.DeleteFunc(m.disk.maps, func(n vfs.Mapping) bool { return n == m.Mapping })
+	return m.Mapping.Unmap()
 }
 
 // press makes the kernel reclaim every mapped page.
