@@ -5,7 +5,7 @@ GO ?= go
 BIN := bin/gregor
 SOURCES := $(shell find cmd engine server wire -name '*.go' -not -name '*_test.go') go.mod go.sum
 
-.PHONY: all build logcheck run test unit lint fuzz crash interop bench bench-compare bench-peers clean
+.PHONY: all build logcheck run test unit simulate lint fuzz crash interop bench bench-compare bench-peers clean
 
 all: build
 
@@ -26,11 +26,18 @@ run: build
 RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 
 # What a change must pass: vet, staticcheck, the import map, all tests (with the
-# race detector where there is a C compiler), every fuzz target for a moment.
-test: lint unit fuzz
+# race detector where there is a C compiler), the coordinators by many seeds,
+# every fuzz target for a moment.
+test: lint unit simulate fuzz
 
 unit:
 	$(GO) test $(RACE) -timeout 20m ./...
+
+# The coordinators by seed, in virtual time, on all processors; unit runs a few
+# hundred of the seeds with the race detector.
+SEEDS ?= 10000
+simulate:
+	$(GO) test ./server/group ./server/txn -run 'TestSimulation$$' -seeds $(SEEDS)
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt'; exit 1; }

@@ -9,6 +9,7 @@ type commits struct {
 	durable int64
 	failed  error
 	queue   []pending // ascending by end
+	spawn   func(f func())
 }
 
 // pending is what an operation left.
@@ -31,16 +32,16 @@ func (m *commits) add(p pending) {
 	}
 	err := m.failed
 	m.mu.Unlock()
-	p.release(err)
+	m.release(&p, err)
 }
 
-func (p *pending) release(err error) {
+func (m *commits) release(p *pending, err error) {
 	for _, f := range p.replies {
 		f(err)
 	}
 	if err == nil {
 		for _, f := range p.then {
-			go f()
+			m.spawn(f)
 		}
 	}
 }
@@ -64,7 +65,7 @@ func (m *commits) reached(end int64) {
 	}
 	m.mu.Unlock()
 	for i := range due {
-		due[i].release(nil)
+		m.release(&due[i], nil)
 	}
 }
 
@@ -80,6 +81,6 @@ func (m *commits) fail(err error) {
 	m.queue = nil
 	m.mu.Unlock()
 	for i := range due {
-		due[i].release(err)
+		m.release(&due[i], err)
 	}
 }

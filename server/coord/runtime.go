@@ -30,6 +30,10 @@ type Options[M Machine] struct {
 	// OnLoaded, if not nil, is called, with no lock held, whenever a partition
 	// has come into service, also when its log had to be read again.
 	OnLoaded func(partition int32)
+	// Go takes the place of the go statement, for simulations that decide what
+	// runs when: it calls f once, later, with no lock of the caller held. nil is a
+	// goroutine. WaitLoaded and Close wait for what it was given.
+	Go func(f func())
 }
 
 // shared is what the shards of a Runtime have in common.
@@ -39,6 +43,7 @@ type shared struct {
 	logger   *slog.Logger
 	codec    codec.Type
 	onLoaded func(partition int32)
+	spawn    func(f func())
 	slots    chan struct{} // one for each log being read
 	loads    sync.WaitGroup
 }
@@ -62,8 +67,11 @@ func NewRuntime[M Machine](opt Options[M]) *Runtime[M] {
 	if opt.Loads <= 0 {
 		opt.Loads = 8
 	}
+	if opt.Go == nil {
+		opt.Go = func(f func()) { go f() }
+	}
 	return &Runtime[M]{opt: opt, shards: map[int32]*core{}, shared: &shared{topic: opt.Topic, clock: opt.Clock, logger: opt.Logger,
-		codec: opt.Codec, onLoaded: opt.OnLoaded, slots: make(chan struct{}, opt.Loads)}}
+		codec: opt.Codec, onLoaded: opt.OnLoaded, spawn: opt.Go, slots: make(chan struct{}, opt.Loads)}}
 }
 
 // SetPartitions says how many partitions the topic has, 0 when it is not there.
@@ -87,7 +95,7 @@ func (r *Runtime[M]) Serve(index int32, log Log) {
 		shared: r.shared, index: index, epoch: log.Epoch(), log: log,
 		fresh: func() Machine { return r.opt.New(index) }, loaded: make(chan struct{}),
 	}
-	s.timers.clock, s.timers.wake = r.opt.Clock, s.fire
+	s.timers.clock, s.timers.wake, s.commits.spawn = r.opt.Clock, s.fire, r.opt.Go
 	r.mu.Lock()
 	if r.closed || r.shards[index] != nil {
 		r.mu.Unlock()

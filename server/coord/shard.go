@@ -28,6 +28,7 @@ type core struct {
 
 	mu      sync.Mutex
 	machine Machine // nil unless active
+	context Context // of the operation under way
 	state   state
 	failure error         // why it is stopped
 	loaded  chan struct{} // closed when state is no longer loading; nil while active
@@ -61,18 +62,18 @@ func (s *synced) Synced(err error) {
 		return
 	}
 	s.core.commits.fail(fmt.Errorf("%w: %w", ErrNotAvailable, err))
-	go s.core.stop(fmt.Errorf("%w: %w", ErrNotCoordinator, err), false)
+	s.core.spawn(func() { s.core.stop(fmt.Errorf("%w: %w", ErrNotCoordinator, err), false) })
 }
 
 // startLoad reads the log in the background. The lock is held.
 func (s *core) startLoad() {
 	s.loads.Add(1)
-	go func() {
+	s.spawn(func() {
 		defer s.loads.Done()
 		s.slots <- struct{}{}
 		defer func() { <-s.slots }()
 		s.load()
-	}()
+	})
 }
 
 // load reads the log and puts the shard into service.
@@ -195,12 +196,14 @@ func (s *core) enter(wait func(loaded <-chan struct{}) bool) error {
 // run runs one operation. The lock is held and the shard active. A panic goes on
 // to the caller; whatever the operation did to the machine is thrown away.
 func (s *core) run(op func(c *Context)) {
-	c := &Context{core: s, now: s.clock.Now().UnixMilli(), offset: s.end, producer: -1, epoch: -1}
+	c := &s.context
+	*c = Context{core: s, now: s.clock.Now().UnixMilli(), offset: s.end, producer: -1, epoch: -1}
 	whole := false
 	defer func() {
 		if !whole {
 			s.fail(c, errPanic)
 		}
+		*c = Context{}
 	}()
 	op(c)
 	s.finish(c)

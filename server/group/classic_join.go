@@ -256,6 +256,7 @@ func (m *Machine) replaceStatic(c *coord.Context, g *group, j *joining, old *cla
 	m.change(x, cg, j)
 	m.session(c, g, x, int64(x.session))
 	if cg.state == classicStable && cg.protocol != nil && *cg.protocol == cg.selectProtocol() && cg.size() <= batchLimit {
+		cg.readSubscriptions(m) // whoever loads the record knows the new one
 		m.write(c, classicKey(g.id), cg.value())
 		r := cg.joinResponse(x)
 		if j.q.Version < 9 {

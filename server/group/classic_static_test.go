@@ -2,12 +2,40 @@ package group
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// TestStaticSubscription: what a static member that comes back subscribes to counts at once, and not from the next load on.
+func TestStaticSubscription(t *testing.T) {
+	r := newRig(t)
+	instance := "i"
+	join := func(topic string) *kmsg.JoinGroupResponse {
+		q := joinRequest("g", "", "range="+string(subscription(topic)))
+		q.InstanceID = &instance
+		j := r.join(q)
+		r.pass(6 * time.Second)
+		return j.now()
+	}
+	m := join("t").MemberID
+	r.sync("g", m, 1, m+"=a").now()
+	if v := join("u"); v.ErrorCode != codeNone || v.Generation != 1 {
+		t.Fatalf("%+v", v)
+	}
+	topics := func() (list []string) {
+		r.machine(func(m *Machine) { list = m.find("g").classic.topics })
+		return list
+	}
+	live := topics()
+	r.restart()
+	if loaded := topics(); !slices.Equal(live, []string{"u"}) || !slices.Equal(loaded, live) {
+		t.Fatalf("subscribed to %v, after a restart to %v", live, loaded)
+	}
+}
 
 func TestStaticMembers(t *testing.T) {
 	r := newRig(t)

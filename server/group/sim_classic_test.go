@@ -131,6 +131,48 @@ func (c *classicClient) ghost(w *world) {
 	}, func(*kmsg.HeartbeatResponse, error) {})
 }
 
+// echo is a request of the generation before, which arrives late.
+func (c *classicClient) echo(w *world) {
+	generation, over := c.generation-1, false
+	look := func(m *Machine) {
+		g := m.find(c.group)
+		over = g != nil && g.classic != nil && g.classic.generation != generation
+	}
+	judge := func(code int16) {
+		if over && !slices.Contains([]int16{codeIllegalGeneration, codeUnknownMemberID, codeFencedInstanceID}, code) {
+			w.fail("%s: a request of generation %d, which is over, is answered with %d", c.name, generation, code)
+		}
+	}
+	switch w.rng.IntN(3) {
+	case 0:
+		q := kmsg.NewPtrHeartbeatRequest()
+		q.Version, q.Group, q.MemberID, q.InstanceID, q.Generation = 4, c.group, c.member, c.instance, generation
+		call(w, "late heartbeat of "+c.name, 5*time.Second, func(x *coord.Context, m *Machine, done coord.Done[*kmsg.HeartbeatResponse]) {
+			look(m)
+			m.Heartbeat(x, c.who(), q, done)
+		}, func(r *kmsg.HeartbeatResponse, err error) {
+			if err == nil {
+				judge(r.ErrorCode)
+			}
+		}, func(*kmsg.HeartbeatResponse, error) {})
+	case 1:
+		q := kmsg.NewPtrSyncGroupRequest()
+		q.Version, q.Group, q.MemberID, q.InstanceID, q.Generation = 5, c.group, c.member, c.instance, generation
+		call(w, "late sync of "+c.name, simBound, func(x *coord.Context, m *Machine, done coord.Done[*kmsg.SyncGroupResponse]) {
+			look(m)
+			m.Sync(x, c.who(), q, done)
+		}, func(r *kmsg.SyncGroupResponse, err error) {
+			if err == nil {
+				judge(r.ErrorCode)
+			}
+		}, func(*kmsg.SyncGroupResponse, error) {})
+	default:
+		q := kmsg.NewPtrOffsetCommitRequest()
+		q.Group, q.MemberID, q.Generation, q.InstanceID = c.group, c.member, generation, c.instance
+		w.commit(q, []int32{int32(w.rng.IntN(simPartitions))}, func(int16, error) {})
+	}
+}
+
 func (c *classicClient) tick(w *world) {
 	now := w.now()
 	if c.busy == w.incarnation && now.Before(c.until) {
@@ -169,6 +211,8 @@ func (c *classicClient) tick(w *world) {
 		c.note++
 		w.logf("%s has new metadata", c.name)
 		c.join(w)
+	case c.generation > 1 && w.chance(0.05):
+		c.echo(w)
 	case w.chance(0.15) && len(c.assigned) > 0:
 		q := kmsg.NewPtrOffsetCommitRequest()
 		q.Group, q.MemberID, q.Generation, q.InstanceID = c.group, c.member, c.generation, c.instance

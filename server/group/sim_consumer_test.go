@@ -28,6 +28,8 @@ type modernClient struct {
 
 	id      string
 	epoch   int32 // or generation; 0 outside of the group
+	before  int32 // the epoch before
+	past    int32 // and the one before that
 	owned   map[owned]bool
 	target  map[owned]bool          // what it was told to own, nil when it does
 	settles time.Time               // when it will
@@ -131,7 +133,7 @@ func (c *modernClient) newID(w *world) string {
 
 // lose forgets what is owned and the place in the group, as after being fenced.
 func (c *modernClient) lose() {
-	c.epoch, c.target, c.joined = 0, nil, nil
+	c.epoch, c.before, c.past, c.target, c.joined = 0, 0, 0, nil, nil
 	clear(c.owned)
 }
 
@@ -204,7 +206,35 @@ func (c *modernClient) busyness(w *world) {
 		c.until = w.now().Add(w.between(0, time.Minute))
 	case w.chance(0.1):
 		c.commit(w)
+	case c.past > 0 && !c.classic && w.chance(0.1):
+		c.ghost(w)
 	}
+}
+
+// ghost is a heartbeat of an epoch long past, which arrives late: it must be fenced, whatever it says is owned. Or it is a commit.
+func (c *modernClient) ghost(w *world) {
+	if w.chance(0.5) {
+		q := kmsg.NewPtrOffsetCommitRequest()
+		q.Group, q.MemberID, q.Generation, q.InstanceID = c.group, c.id, c.past, c.instance
+		w.commit(q, []int32{int32(w.rng.IntN(simPartitions))}, func(int16, error) {})
+		return
+	}
+	q := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	q.Version, q.Group, q.MemberID, q.MemberEpoch, q.InstanceID, q.RebalanceTimeoutMillis = 1, c.group, c.id, c.past, c.instance, -1
+	q.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	past := false
+	call(w, "late heartbeat of "+c.name, 5*time.Second, func(x *coord.Context, m *Machine, done coord.Done[*kmsg.ConsumerGroupHeartbeatResponse]) {
+		if e := m.find(q.Group); e != nil && e.consumer != nil {
+			if y := e.consumer.member(q.MemberID); y != nil {
+				past = q.MemberEpoch < y.previous && q.MemberEpoch < y.epoch
+			}
+		}
+		m.ConsumerHeartbeat(x, c.who(), q, done)
+	}, func(r *kmsg.ConsumerGroupHeartbeatResponse, err error) {
+		if err == nil && past && r.ErrorCode != codeFencedMemberEpoch {
+			w.fail("%s: a heartbeat of epoch %d is answered with %d and epoch %d", c.name, q.MemberEpoch, r.ErrorCode, r.MemberEpoch)
+		}
+	}, func(*kmsg.ConsumerGroupHeartbeatResponse, error) {})
 }
 
 func (c *modernClient) commit(w *world) {
@@ -315,7 +345,9 @@ func (c *modernClient) heard(w *world, q *kmsg.ConsumerGroupHeartbeatRequest, r 
 		if q.MemberEpoch > 0 && r.MemberEpoch < q.MemberEpoch {
 			w.fail("%s was in epoch %d and is told %d", c.name, q.MemberEpoch, r.MemberEpoch)
 		}
-		c.epoch = r.MemberEpoch
+		if c.epoch != r.MemberEpoch {
+			c.past, c.before, c.epoch = c.before, c.epoch, r.MemberEpoch
+		}
 		if r.Assignment == nil {
 			return
 		}

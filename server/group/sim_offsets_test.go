@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gregor-broker/gregor/server/coord"
+	"github.com/gregor-broker/gregor/server/group/assign"
 )
 
 // history is what was committed for one partition of one group, in the order in which the coordinator saw it.
@@ -81,14 +82,14 @@ func (w *world) history(group string, partition int32) *history {
 	return h
 }
 
-// nextValue is an offset that nobody has committed yet.
-func (w *world) nextValue() int64 {
-	n := int64(1)
-	for _, h := range w.offsets {
-		n += int64(len(h.commits))
-	}
-	return n
+// add notes a commit.
+func (w *world) add(h *history, c *committed) {
+	h.commits = append(h.commits, c)
+	w.commits++
 }
+
+// nextValue is an offset that nobody has committed yet.
+func (w *world) nextValue() int64 { return w.commits + 1 }
 
 // commit sends an OffsetCommit and keeps account of it.
 func (w *world) commit(q *kmsg.OffsetCommitRequest, partitions []int32, reply func(code int16, err error)) {
@@ -103,10 +104,12 @@ func (w *world) commit(q *kmsg.OffsetCommitRequest, partitions []int32, reply fu
 		topic.Partitions = append(topic.Partitions, kmsg.OffsetCommitRequestTopicPartition{Partition: p, Offset: c.value, LeaderEpoch: -1, Metadata: &metadata})
 	}
 	q.Topics = []kmsg.OffsetCommitRequestTopic{topic}
-	call(w, fmt.Sprintf("commit of group %s by %q", q.Group, q.MemberID), 5*time.Second, func(c *coord.Context, m *Machine, done coord.Done[*kmsg.OffsetCommitResponse]) {
+	stale := make([]bool, len(partitions))
+	call(w, "commit of group "+q.Group+" by "+q.MemberID, 5*time.Second, func(c *coord.Context, m *Machine, done coord.Done[*kmsg.OffsetCommitResponse]) {
 		for i, p := range partitions {
 			h := w.history(q.Group, p)
-			h.commits = append(h.commits, made[i])
+			w.add(h, made[i])
+			stale[i] = q.Generation >= 0 && past(m, q, owned{assign.TopicID(topic.TopicID), p})
 		}
 		m.CommitOffsets(c, Client{ID: "c", Host: "/h"}, q, done)
 	}, func(r *kmsg.OffsetCommitResponse, err error) {
@@ -114,6 +117,9 @@ func (w *world) commit(q *kmsg.OffsetCommitRequest, partitions []int32, reply fu
 			code := int16(-1)
 			if err == nil {
 				code = r.Topics[0].Partitions[i].ErrorCode
+			}
+			if stale[i] && code == codeNone {
+				w.fail("group %s: %s commits with generation %d, which is over", q.Group, q.MemberID, q.Generation)
 			}
 			c.settle(w, code)
 		}
@@ -124,6 +130,27 @@ func (w *world) commit(q *kmsg.OffsetCommitRequest, partitions []int32, reply fu
 		}
 		reply(code, err)
 	})
+}
+
+// past says whether a member's generation is over, or its epoch for this partition (KIP-1251).
+func past(m *Machine, q *kmsg.OffsetCommitRequest, o owned) bool {
+	g := m.find(q.Group)
+	switch {
+	case g == nil:
+		return true
+	case g.classic != nil:
+		return q.Generation != g.classic.generation
+	}
+	x := g.consumer.member(q.MemberID)
+	if x == nil || q.Generation >= x.epoch {
+		return x == nil || q.Generation > x.epoch
+	}
+	for _, h := range [...]holdings{x.assigned, x.revoking} {
+		if since, ok := h.epoch(o.topic, o.partition); ok && since <= q.Generation {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *committed) settle(w *world, code int16) {
@@ -230,7 +257,7 @@ func (s *simpleClient) deleteOffset(w *world, partition int32) {
 	q.Group, q.Topics = s.group, []kmsg.OffsetDeleteRequestTopic{{Topic: simTopic, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: partition}}}}
 	call(w, "deletion of an offset", 5*time.Second, func(c *coord.Context, m *Machine, done coord.Done[*kmsg.OffsetDeleteResponse]) {
 		h := w.history(s.group, partition)
-		h.commits = append(h.commits, gone)
+		w.add(h, gone)
 		m.DeleteOffsets(c, q, done)
 	}, func(r *kmsg.OffsetDeleteResponse, err error) {
 		code := int16(-1)
@@ -246,7 +273,8 @@ func (s *simpleClient) deleteGroup(w *world) {
 	call(w, "deletion of a group", 5*time.Second, func(c *coord.Context, m *Machine, done coord.Done[int16]) {
 		for p := range int32(simPartitions) {
 			h, x := w.history(s.group, p), &committed{value: -1, fate: maybe}
-			h.commits, gone = append(h.commits, x), append(gone, x)
+			w.add(h, x)
+			gone = append(gone, x)
 		}
 		m.Delete(c, s.group, done)
 	}, func(code int16, err error) {
@@ -306,7 +334,7 @@ func (p *producer) add(w *world) {
 	call(w, fmt.Sprintf("transactional commit of producer %d", p.id), 5*time.Second, func(c *coord.Context, m *Machine, done coord.Done[*kmsg.TxnOffsetCommitResponse]) {
 		x.waiting = maybe
 		h := w.history(p.group, partition)
-		h.commits = append(h.commits, x)
+		w.add(h, x)
 		p.open = append(p.open, x)
 		m.CommitTransactionalOffsets(c, Client{}, q, done)
 	}, func(r *kmsg.TxnOffsetCommitResponse, err error) {

@@ -1,13 +1,11 @@
 package group
 
 import (
+	"bytes"
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
-	"github.com/gregor-broker/gregor/engine/batch"
 	"github.com/gregor-broker/gregor/server/coord"
 	"github.com/gregor-broker/gregor/server/group/assign"
 	"github.com/gregor-broker/gregor/server/meta"
@@ -50,7 +48,7 @@ func (t *topicMaker) tick(w *world) {
 	w.image = d.Image(before.Offset+1, 1)
 	w.logf("topic %s has now %d partitions", modernTopic, len(w.partitionsOf(modernTopic)))
 	_ = w.run.DoAt(0, func(c *coord.Context, m *Machine) { m.ImageChanged(c, before, w.image) })
-	w.run.WaitLoaded()
+	w.settle()
 }
 
 // partitionsOf is all partitions of a topic, none if it does not exist.
@@ -87,29 +85,14 @@ func (referee) tick(w *world) {
 // compacted compares the KIP-848 groups with what is made of a log of which compaction has left the last record of each key, and of tombstones
 // perhaps nothing.
 func compacted(w *world, m *Machine) {
-	type entry struct {
-		r      coord.Record
-		offset int64
-	}
-	last := map[string]entry{}
-	if err := w.log.Load(func(b batch.Batch) error {
-		if b.IsControl() || b.IsTransactional() {
-			return nil
-		}
-		return b.Each(1<<20, func(r *batch.Record) error {
-			last[string(r.Key)] = entry{coord.Record{Key: slices.Clone(r.Key), Value: slices.Clone(r.Value)}, r.Offset}
-			return nil
-		})
-	}); err != nil {
-		w.fail("compaction: %v", err)
-	}
-	all := slices.SortedFunc(maps.Values(last), func(a, b entry) int { return cmp.Compare(a.offset, b.offset) })
+	w.follow()
+	all := slices.SortedFunc(maps.Values(w.follower.last), func(a, b *compactedRecord) int { return cmp.Compare(a.offset, b.offset) })
 	fresh, keep := New(w.opt, 0), w.chance(0.5)
-	for _, e := range all {
-		if e.r.Value == nil && !keep {
+	for _, r := range all {
+		if r.value == nil && !keep {
 			continue
 		}
-		if err := fresh.Apply(e.r, coord.Origin{Offset: e.offset, ProducerID: -1}); err != nil {
+		if err := fresh.Apply(coord.Record{Key: r.key, Value: r.value}, coord.Origin{Offset: r.offset, ProducerID: -1}); err != nil {
 			w.fail("compacted log: %v", err)
 		}
 	}
@@ -122,14 +105,16 @@ func compacted(w *world, m *Machine) {
 			w.fail("group %s is not in its compacted log", id)
 			continue
 		}
-		if live, loaded := dumpConsumer(e.consumer), dumpConsumer(g.consumer); live != loaded {
-			w.fail("a compacted log makes another group\nlive:\n%s\nloaded:\n%s", live, loaded)
+		w.a, w.b = dumpConsumer(w.a[:0], e.consumer), dumpConsumer(w.b[:0], g.consumer)
+		if !bytes.Equal(w.a, w.b) {
+			w.fail("a compacted log makes another group\nlive:\n%s\nloaded:\n%s", w.a, w.b)
 		}
 	}
 }
 
 func judgeGroup(w *world, g *consumerGroup) {
-	holders, total := map[owned]*consumerMember{}, 0
+	holders, total := w.holders, 0
+	clear(holders)
 	for _, x := range g.members {
 		for _, h := range [...]holdings{x.assigned, x.revoking} {
 			h.each(func(topic assign.TopicID, p int32) {
@@ -166,22 +151,4 @@ func judgeGroup(w *world, g *consumerGroup) {
 			}
 		}
 	}
-}
-
-// dumpConsumer is the hard state of a KIP-848 group as text.
-func dumpConsumer(g *consumerGroup) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "  consumer epoch %d hash %d assignment %d at %d old %v static %v topics %v regexes %v assignors %v classic %d %v\n", g.epoch, g.hash, g.assignmentEpoch, g.assignedAt,
-		g.oldMetadata, g.static, g.topics, g.regexes, g.assignors, g.classicMembers, g.classicProtocols)
-	for _, regex := range g.patterns() {
-		fmt.Fprintf(&b, "    %s matches %+v\n", regex, *g.matched[regex])
-	}
-	for _, x := range g.members {
-		fmt.Fprintf(&b, "    %s epochs %d %d state %d %q %q %q %d %s %s %v %q classic %v assigned %v revoking %v\n", x.id, x.epoch, x.previous, x.state, text(x.instance), text(x.rack), text(x.assignor),
-			x.rebalance, x.clientID, x.clientHost, x.topics, x.regex, x.classic != nil, x.assigned, x.revoking)
-	}
-	for _, id := range g.assignees() {
-		fmt.Fprintf(&b, "    target of %s: %v\n", id, g.targets[id])
-	}
-	return b.String()
 }

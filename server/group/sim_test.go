@@ -1,13 +1,15 @@
 package group
 
 import (
-	"cmp"
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -31,7 +33,8 @@ var (
 )
 
 // world is one simulation: a coordinator on a log in memory, clients, and an observer who knows what every answer may
-// say. Time is virtual and everything happens on one goroutine, in an order that the seed decides.
+// say. Time is virtual and everything happens on one goroutine, in an order that the seed decides; with goroutines, logs are
+// read on others, which are waited for.
 type world struct {
 	t       testing.TB
 	seed    uint64
@@ -46,6 +49,12 @@ type world struct {
 	opt    Options
 	image  *meta.Image
 
+	goroutines bool
+	started    []func() // what the coordinator would run on goroutines
+	follower   follower
+	holders    map[owned]*consumerMember // the referee's
+	a, b       []byte                    // for dumps
+
 	incarnation int // of the coordinator, as far as connections go
 	inbox       []func()
 	parked      []*parked
@@ -54,6 +63,7 @@ type world struct {
 	loss        float64
 
 	offsets map[offsetKey]*history
+	commits int64                          // in them
 	synced  map[string]int32               // group -> highest generation anybody was told an assignment of
 	owners  map[string]map[ownerKey]string // group -> who owns what
 	failure string
@@ -119,10 +129,10 @@ func simPartitionRecords(id meta.UUID) (list []meta.Record) {
 	return list
 }
 
-func newWorld(t testing.TB, seed uint64) *world {
+func newWorld(t testing.TB, seed uint64, goroutines bool) *world {
 	rng := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
 	w := &world{t: t, seed: seed, rng: rng, begin: time.UnixMilli(1_700_000_000_000), manual: rng.IntN(2) == 0, image: simImage(simTopic),
-		offsets: map[offsetKey]*history{}, synced: map[string]int32{}, owners: map[string]map[ownerKey]string{}}
+		goroutines: goroutines, holders: map[owned]*consumerMember{}, offsets: map[offsetKey]*history{}, synced: map[string]int32{}, owners: map[string]map[ownerKey]string{}}
 	w.clock = clock.NewManual(w.begin)
 	w.opt = simOptions(rng)
 	w.opt.Image = func() *meta.Image { return w.image }
@@ -153,7 +163,11 @@ func simOptions(rng *rand.Rand) Options {
 // serve starts a coordinator on the log.
 func (w *world) serve() {
 	w.incarnation++
-	w.run = coord.NewRuntime(coord.Options[*Machine]{Topic: "__consumer_offsets", New: func(p int32) *Machine { return New(w.opt, p) }, Clock: w.clock, Codec: codec.None})
+	o := coord.Options[*Machine]{Topic: "__consumer_offsets", New: func(p int32) *Machine { return New(w.opt, p) }, Clock: w.clock, Codec: codec.None}
+	if !w.goroutines {
+		o.Go = func(f func()) { w.started = append(w.started, f) }
+	}
+	w.run = coord.NewRuntime(o)
 	w.run.SetPartitions(1)
 	w.run.Serve(0, (*simLog)(w))
 	w.settle()
@@ -176,8 +190,11 @@ func (l *simLog) Append(b batch.Batch, waiter coord.Waiter) error {
 		return err
 	}
 	return b.Each(1<<20, func(r *batch.Record) error {
-		k, v, err := record.Decode(r.Key, r.Value)
-		if err == nil && v == nil && (k.Type == record.TypeGroupMetadata || k.Type == record.TypeConsumerGroupMetadata) {
+		if r.Value != nil {
+			return nil
+		}
+		k, err := record.DecodeKey(r.Key)
+		if err == nil && (k.Type == record.TypeGroupMetadata || k.Type == record.TypeConsumerGroupMetadata) {
 			w.forget(k.Group)
 		}
 		return err
@@ -264,8 +281,15 @@ func call[T any](w *world, what string, bound time.Duration, op func(c *coord.Co
 
 // settle waits until a log that is read in the background is in service.
 func (w *world) settle() {
-	w.run.WaitLoaded()
-	_ = w.run.DoAt(0, func(*coord.Context, *Machine) {})
+	for len(w.started) > 0 {
+		f := w.started[0]
+		w.started = w.started[1:]
+		f()
+	}
+	if w.goroutines {
+		w.run.WaitLoaded()
+		_ = w.run.DoAt(0, func(*coord.Context, *Machine) {})
+	}
 }
 
 // advance lets time pass. After each moment at which a timer fired everything comes to rest, so that a seed says all.
@@ -321,7 +345,7 @@ func (w *world) trouble() {
 		keep := w.rng.IntN(w.log.Unsynced() + 1)
 		w.logf("CRASH: %d batches were not durable, %d of them are kept", w.log.Unsynced(), keep)
 		w.end()
-		w.log = w.log.Crash(keep)
+		w.log, w.follower = w.log.Crash(keep), follower{}
 		w.serve()
 	case w.chance(0.003):
 		w.logf("the coordinator is restarted")
@@ -351,76 +375,74 @@ func (w *world) end() {
 
 // replayed compares the machine with what its log makes of it.
 func (w *world) replayed() {
-	live, copied := "", ""
+	w.a, w.b = w.a[:0], w.b[:0]
 	w.peek(func(m *Machine) {
-		fresh := New(w.opt, 0)
-		if err := replay(w.log, fresh); err != nil {
-			w.fail("replay: %v", err)
-			return
-		}
-		live, copied = dump(m, m), dump(fresh, m)
+		w.follow()
+		w.a, w.b = dump(w.a, m, m), dump(w.b, w.follower.machine, m)
 	})
-	if live != copied {
-		w.fail("a replayed machine differs from the live one\nlive:\n%s\nreplayed:\n%s", live, copied)
+	if !bytes.Equal(w.a, w.b) {
+		w.fail("a replayed machine differs from the live one\nlive:\n%s\nreplayed:\n%s", w.a, w.b)
 	}
 }
 
-// replay applies a log to a machine, as a shard does.
-func replay(l *coordtest.Log, m *Machine) error {
-	return l.Load(func(b batch.Batch) error {
-		if b.IsControl() {
-			commit, _, err := batch.EndTransaction(b)
-			if err != nil {
-				return err
-			}
-			return m.EndTransaction(b.ProducerID(), b.ProducerEpoch(), commit, coord.Origin{Offset: b.BaseOffset()})
-		}
-		o := coord.Origin{ProducerID: -1}
-		if b.IsTransactional() {
-			o.ProducerID, o.ProducerEpoch = b.ProducerID(), b.ProducerEpoch()
-		}
-		return b.Each(1<<20, func(r *batch.Record) error {
-			o.Offset, o.Timestamp = r.Offset, r.Timestamp
-			return m.Apply(coord.Record{Key: r.Key, Value: r.Value}, o)
-		})
-	})
+// follower is another machine, which is given each record of the log once, decoded as when a log is loaded. As Apply knows only
+// its machine and the record, a new machine that is given all of them would be the same.
+type follower struct {
+	machine *Machine
+	batches int // of the log, that it was given
+	// last is what compaction leaves of the log, but for offsets.
+	last map[string]*compactedRecord
 }
 
-// dump is the hard state of a machine as text. Classic groups that rebalance in live are left out: what is written of them is their past.
-func dump(m, live *Machine) string {
-	var b strings.Builder
-	for _, id := range m.names() {
-		g := m.groups[id]
-		fmt.Fprintf(&b, "%s other=%d\n", id, g.other)
-		for _, t := range g.offsets {
-			for _, o := range t.partitions {
-				fmt.Fprintf(&b, "  %s %+v\n", t.topic, o)
-			}
-		}
-		if other := live.groups[id]; g.classic != nil && (other == nil || other.classic == nil || other.classic.state == classicStable || other.classic.state == classicEmpty) {
-			v := g.classic.value()
-			fmt.Fprintf(&b, "  classic %v %q %d %q %q topics %v %v since %d\n", g.classic.state, v.ProtocolType, v.Generation, text(v.Protocol), text(v.Leader), g.classic.known, g.classic.topics, v.CurrentStateTimestamp)
-			for _, x := range v.Members {
-				fmt.Fprintf(&b, "    %s %q %s %s %d %d %q %q\n", x.MemberID, text(x.GroupInstanceID), x.ClientID, x.ClientHost, x.RebalanceTimeout, x.SessionTimeout, x.Subscription, x.Assignment)
-			}
-		}
-		if g.consumer != nil {
-			b.WriteString(dumpConsumer(g.consumer))
-		}
+// compactedRecord is the last record of its key.
+type compactedRecord struct {
+	key, value []byte
+	offset     int64
+}
+
+// follow gives the follower what the log has more.
+func (w *world) follow() {
+	f := &w.follower
+	if f.machine == nil {
+		*f = follower{machine: New(w.opt, 0), last: map[string]*compactedRecord{}}
 	}
-	var open []string
-	for id, waiting := range m.transactions {
-		for k, o := range waiting {
-			open = append(open, fmt.Sprintf("open %d %+v %+v\n", id, k, o))
-		}
+	var err error
+	if f.batches, err = w.log.LoadFrom(f.batches, f.take); err != nil {
+		w.fail("replay: %v", err)
 	}
-	slices.Sort(open)
-	return b.String() + strings.Join(open, "")
+}
+
+// take applies a batch, as a shard does.
+func (f *follower) take(b batch.Batch) error {
+	m := f.machine
+	if b.IsControl() {
+		commit, _, err := batch.EndTransaction(b)
+		if err != nil {
+			return err
+		}
+		return m.EndTransaction(b.ProducerID(), b.ProducerEpoch(), commit, coord.Origin{Offset: b.BaseOffset()})
+	}
+	o := coord.Origin{ProducerID: -1}
+	if b.IsTransactional() {
+		o.ProducerID, o.ProducerEpoch = b.ProducerID(), b.ProducerEpoch()
+	}
+	return b.Each(1<<20, func(r *batch.Record) error {
+		o.Offset, o.Timestamp = r.Offset, r.Timestamp
+		if o.ProducerID == -1 {
+			x := f.last[string(r.Key)]
+			if x == nil {
+				x = new(compactedRecord)
+				f.last[string(r.Key)] = x
+			}
+			*x = compactedRecord{r.Key, r.Value, r.Offset} // batches of the log never change
+		}
+		return m.Apply(coord.Record{Key: r.Key, Value: r.Value}, o)
+	})
 }
 
 // runSeed runs one simulation and returns what went wrong.
-func runSeed(t testing.TB, seed uint64, verbose bool) string {
-	w := newWorld(t, seed)
+func runSeed(t testing.TB, seed uint64, verbose, goroutines bool) string {
+	w := newWorld(t, seed, goroutines)
 	w.verbose = verbose
 	defer w.run.Close()
 	w.loss = []float64{0, 0.02, 0.1}[w.rng.IntN(3)]
@@ -459,54 +481,50 @@ func runSeed(t testing.TB, seed uint64, verbose bool) string {
 	if late != "" {
 		w.fail("clients that behave are not served: %s", late)
 	}
+	w.follower = follower{} // from the beginning
 	w.replayed()
 	return w.failure
 }
 
 func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
-		if why := runSeed(t, *simSeed, true); why != "" {
+		if why := runSeed(t, *simSeed, true, false); why != "" {
 			t.Fatalf("seed %d: %s", *simSeed, why)
 		}
 		return
 	}
+	// A world is small and soon garbage: with a heap of a few MB the collector would run all the time.
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	var next atomic.Uint64
 	var mu sync.Mutex
-	var failures []struct {
-		seed uint64
-		why  string
-	}
+	failures := map[uint64]string{}
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			for {
-				seed := next.Add(1)
-				if seed > uint64(*simSeeds) {
-					return
-				}
-				if why := runSeed(t, seed, false); why != "" {
+			for seed := next.Add(1); seed <= uint64(*simSeeds); seed = next.Add(1) {
+				if why := runSeed(t, seed, false, false); why != "" {
 					mu.Lock()
-					failures = append(failures, struct {
-						seed uint64
-						why  string
-					}{seed, why})
+					failures[seed] = why
 					mu.Unlock()
 				}
 			}
 		})
 	}
 	workers.Wait()
-	slices.SortFunc(failures, func(a, b struct {
-		seed uint64
-		why  string
-	}) int {
-		return cmp.Compare(a.seed, b.seed)
-	})
-	for i, f := range failures {
+	for i, seed := range slices.Sorted(maps.Keys(failures)) {
 		if i == 5 {
 			t.Errorf("and %d more", len(failures)-i)
 			break
 		}
-		t.Errorf("seed %d (go test -run TestSimulation -v -seed %d): %s", f.seed, f.seed, f.why)
+		t.Errorf("seed %d (go test -run TestSimulation -v -seed %d): %s", seed, seed, failures[seed])
+	}
+}
+
+// TestSimulationOnGoroutines: seeds hold as well when the coordinator starts goroutines as it does in a broker.
+func TestSimulationOnGoroutines(t *testing.T) {
+	for seed := range uint64(min(*simSeeds, 30)) {
+		if why := runSeed(t, seed+1, false, true); why != "" {
+			t.Errorf("seed %d: %s", seed+1, why)
+		}
 	}
 }

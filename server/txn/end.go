@@ -71,6 +71,10 @@ func (m *Machine) end1(c *coord.Context, q EndRequest) int16 {
 //
 // A client that does not know whether a partition was added may abort a transaction that never began: it ends as an
 // empty one, and raises the epoch, so that what is still under way is refused.
+//
+// Again is only after an end that raised the epoch, which that of version 0 does not: there the epoch before is that of a
+// producer which was fenced by the present one, and is to be told so. (Kafka 4.3 answers it as it answers a retry, and gives
+// it the epoch of its successor.)
 func (m *Machine) end2(c *coord.Context, q EndRequest, fresh int64) (answer Producer, used bool) {
 	t := m.all[q.TransactionalID]
 	switch {
@@ -82,8 +86,8 @@ func (m *Machine) end2(c *coord.Context, q EndRequest, fresh int64) (answer Prod
 		return refuse(codeConcurrentTransactions), false
 	}
 	complete := t.v.State == record.CompleteCommit || t.v.State == record.CompleteAbort
-	again := q.ProducerID == t.v.ProducerID && t.v.ProducerEpoch > 0 && q.ProducerEpoch == t.v.ProducerEpoch-1 ||
-		q.ProducerID == t.v.PreviousProducerID && q.ProducerID != t.v.ProducerID && q.ProducerEpoch == math.MaxInt16-1 && t.v.ProducerEpoch == 0
+	again := t.v.ClientVersion >= 2 && (q.ProducerID == t.v.ProducerID && t.v.ProducerEpoch > 0 && q.ProducerEpoch == t.v.ProducerEpoch-1 ||
+		q.ProducerID == t.v.PreviousProducerID && q.ProducerID != t.v.ProducerID && q.ProducerEpoch == math.MaxInt16-1 && t.v.ProducerEpoch == 0)
 	now := q.ProducerID == t.v.ProducerID && q.ProducerEpoch == t.v.ProducerEpoch
 	switch {
 	case !again && q.ProducerID != t.v.ProducerID:

@@ -276,7 +276,9 @@ func TestEndVersion2(t *testing.T) {
 				if x.state == record.Ongoing || x.state == record.PrepareCommit || x.state == record.PrepareAbort {
 					partitions = []Partition{p0}
 				}
-				b.set("id", value(x.state, 7, 3, partitions...))
+				v := value(x.state, 7, 3, partitions...)
+				v.ClientVersion = 2
+				b.set("id", v)
 				name := fmt.Sprintf("%v, commit %v, again %v", x.state, commit, again)
 				want := map[[2]bool]int16{{false, false}: x.abort, {false, true}: x.abortAgain, {true, false}: x.commit, {true, true}: x.commitAgain}[[2]bool{commit, again}]
 				q := EndRequest{TransactionalID: "id", ProducerID: 7, ProducerEpoch: 3, Commit: commit, ClientVersion: 2}
@@ -314,12 +316,12 @@ func TestEndVersion2(t *testing.T) {
 			continue
 		}
 		b := newBench(t, 2)
-		b.set("id", value(x.state, 7, 3))
+		b.set("id", value(x.state, 7, 3)) // of version 0, whose end raises no epoch: the one before is somebody else's
 		for _, q := range []struct {
 			EndRequest
 			code int16
 		}{
-			{EndRequest{"id", 7, 4, false, 2}, fenced}, {EndRequest{"id", 7, 1, true, 2}, fenced}, {EndRequest{"id", 8, 3, true, 2}, codeInvalidProducerIDMapping},
+			{EndRequest{"id", 7, 4, false, 2}, fenced}, {EndRequest{"id", 7, 2, false, 2}, fenced}, {EndRequest{"id", 7, 2, true, 2}, fenced}, {EndRequest{"id", 7, 1, true, 2}, fenced}, {EndRequest{"id", 8, 3, true, 2}, codeInvalidProducerIDMapping},
 			{EndRequest{"x", 7, 3, true, 2}, codeInvalidProducerIDMapping}, {EndRequest{"", 7, 3, true, 2}, codeInvalidRequest},
 		} {
 			if got := b.end(q.EndRequest); got != refuse(q.code) {

@@ -49,11 +49,12 @@ type Markers interface {
 // one sends them again; without the gate one of both could be appended after the transaction is complete, and end the one
 // that follows. What is left out is never answered: nobody is there to hear it.
 func Gate(m Markers) Markers {
-	return &gate{markers: m, busy: map[string][]func(){}, newest: map[int32]int64{}}
+	return &gate{markers: m, spawn: func(f func()) { go f() }, busy: map[string][]func(){}, newest: map[int32]int64{}}
 }
 
 type gate struct {
 	markers Markers
+	spawn   func(f func()) // go
 	mu      sync.Mutex
 	busy    map[string][]func() // what waits behind the one under way
 	newest  map[int32]int64     // the newest Machine of each partition that wrote
@@ -106,7 +107,7 @@ func (g *gate) leave(id string) {
 	next := queue[0]
 	g.busy[id] = queue[1:]
 	g.mu.Unlock()
-	go next()
+	g.spawn(next)
 }
 
 // sending is the markers of one transaction on their way.

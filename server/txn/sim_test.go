@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,7 +30,8 @@ var (
 )
 
 // world is one broker, its clients and what they believe. Everything that happens is a choice of rand: which message
-// arrives, which is lost, when a log is synced, when the power goes.
+// arrives, which is lost, when a log is synced, when the power goes. It runs on one goroutine; in a bubble of synctest the
+// coordinator has goroutines of its own.
 type world struct {
 	t       *testing.T
 	seed    uint64
@@ -39,11 +43,16 @@ type world struct {
 	lastID  int64
 	version int16 // of the cluster
 	calm    bool
+	bubble  bool
+	started []func() // what the coordinator would run on goroutines
+
+	follower *Machine // of the first followed batches of log
+	followed int
 
 	mu      sync.Mutex
 	events  []event // what may happen next
 	slow    []event // and much later
-	arrived []event // from goroutines, not in order yet
+	arrived []event // not in order yet
 
 	clients  []*client
 	txns     []*txnHistory
@@ -79,11 +88,30 @@ func (w *world) later(name string, run func()) {
 	w.arrived = append(w.arrived, event{name, run})
 }
 
+// start is the go statement of the coordinator.
+func (w *world) start(f func()) {
+	if w.bubble {
+		go f()
+		return
+	}
+	w.started = append(w.started, f)
+}
+
 // settle waits until nothing runs and takes in what it left.
 func (w *world) settle() {
-	synctest.Wait()
+	if w.bubble {
+		synctest.Wait()
+	}
+	for len(w.started) > 0 {
+		f := w.started[0]
+		w.started = w.started[1:]
+		f()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.arrived) == 0 {
+		return
+	}
 	slices.SortStableFunc(w.arrived, func(a, b event) int { return cmp.Compare(a.name, b.name) })
 	for _, e := range w.arrived {
 		if !w.calm && w.rand.IntN(12) == 0 {
@@ -92,7 +120,8 @@ func (w *world) settle() {
 			w.events = append(w.events, e)
 		}
 	}
-	w.arrived = nil
+	clear(w.arrived)
+	w.arrived = w.arrived[:0]
 }
 
 // run takes one of the events out and lets it happen.
@@ -105,9 +134,10 @@ func (w *world) run(events *[]event, i int) {
 var simSettings = config.Transactions{MaxTimeout: 15 * time.Minute, IDExpiration: time.Hour, AbortCheck: time.Second, ExpireCheck: 10 * time.Minute}
 
 func (w *world) serve() {
-	gate := Gate(w)
-	w.rt = coord.NewRuntime(coord.Options[*Machine]{Topic: "__transaction_state", Clock: w.clock, New: func(p int32) *Machine {
-		return New(Options{Settings: simSettings, Version: func() int16 { return w.version }, Markers: gate,
+	markers := Gate(w)
+	markers.(*gate).spawn = w.start
+	w.rt = coord.NewRuntime(coord.Options[*Machine]{Topic: "__transaction_state", Clock: w.clock, Go: w.start, New: func(p int32) *Machine {
+		return New(Options{Settings: simSettings, Version: func() int16 { return w.version }, Markers: markers,
 			Again: func(p int32, op func(*coord.Context, *Machine)) { _ = w.rt.DoAt(p, op) },
 			NextProducerID: func() (int64, error) {
 				w.mu.Lock()
@@ -118,7 +148,6 @@ func (w *world) serve() {
 	}})
 	w.rt.SetPartitions(1)
 	w.rt.Serve(0, w.log)
-	w.rt.WaitLoaded()
 	w.settle()
 }
 
@@ -144,6 +173,7 @@ func (w *world) crash() {
 	w.settle()
 	w.events, w.slow = nil, nil
 	w.log = w.log.Crash(w.rand.IntN(w.log.Unsynced() + 1))
+	w.follower = nil
 	for _, l := range w.logs {
 		l.crash(w.rand.IntN(len(l.batches) - l.durable + 1))
 	}
@@ -208,12 +238,17 @@ func (w *world) refuse() {
 	w.clock.Advance(time.Duration(w.rand.IntN(300)) * time.Millisecond)
 }
 
-// checkReplay compares the state with what a new Machine makes of the log.
+// checkReplay compares the state with what another Machine makes of the log, which is given each record once: as Apply knows
+// nothing but its Machine and the record, a new one given all of them would be the same.
 func (w *world) checkReplay() {
 	w.t.Helper()
 	err := w.rt.DoAt(0, func(_ *coord.Context, m *Machine) {
-		again := New(Options{}, 0)
-		err := w.log.Load(func(b batch.Batch) error {
+		if w.follower == nil {
+			w.follower, w.followed = New(Options{}, 0), 0
+		}
+		again := w.follower
+		var err error
+		w.followed, err = w.log.LoadFrom(w.followed, func(b batch.Batch) error {
 			return b.Each(1<<20, func(r *batch.Record) error {
 				return again.Apply(coord.Record{Key: r.Key, Value: r.Value}, coord.Origin{})
 			})
@@ -273,6 +308,7 @@ func (w *world) quiesce() {
 // check is what must hold at the end.
 func (w *world) check() {
 	w.t.Helper()
+	w.follower = nil // from the beginning
 	w.checkReplay()
 	if err := w.rt.DoAt(0, func(_ *coord.Context, m *Machine) {
 		for id, t := range m.all {
@@ -322,9 +358,17 @@ func (w *world) check() {
 	}
 }
 
-func simulate(t *testing.T, seed uint64) (commits, fences int) {
+// result is what came of a seed.
+type result struct {
+	commits, fences int
+	records         int64 // in the coordinator's log
+	sent            int64
+}
+
+// simulate runs a seed, inside a bubble of synctest or not.
+func simulate(t *testing.T, seed uint64, bubble bool) (o result) {
 	w := &world{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 890)), clock: clock.NewManual(time.UnixMilli(1_000_000)),
-		log: coordtest.NewLog(0, true), lastID: 100, version: 2, owners: map[string]owner{}}
+		log: coordtest.NewLog(0, true), lastID: 100, version: 2, owners: map[string]owner{}, bubble: bubble}
 	if w.rand.IntN(4) == 0 {
 		w.version = 1
 	}
@@ -352,27 +396,50 @@ func simulate(t *testing.T, seed uint64) (commits, fences int) {
 	w.rt.Close()
 	for _, x := range w.txns {
 		if x.outcome == committed && len(x.acked) > 0 {
-			commits++
+			o.commits++
 		}
 	}
 	for _, c := range w.clients {
-		fences += c.fenced
+		o.fences += c.fenced
 	}
-	return commits, fences
+	o.records, o.sent = w.log.End(), w.nextKey
+	return o
 }
 
 // TestSimulation: transactions of two ids, by clients of versions 1 and 2 that do not know of each other, on a broker that
-// loses messages, syncs and power.
+// loses messages, syncs and power. Seeds run on all processors, each in a world of its own.
 func TestSimulation(t *testing.T) {
-	commits, fences := 0, 0
-	for seed := *firstSeed; seed < *firstSeed+*seeds && !t.Failed(); seed++ {
-		synctest.Test(t, func(t *testing.T) {
-			c, f := simulate(t, seed)
-			commits, fences = commits+c, fences+f
+	// A world is small and soon garbage: with a heap of a few MB the collector would run all the time.
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
+	outer := t
+	var next atomic.Uint64
+	var commits, fences atomic.Int64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			t.Run("worker", func(t *testing.T) {
+				for n := next.Add(1); n <= *seeds && !outer.Failed(); n = next.Add(1) {
+					o := simulate(t, *firstSeed+n-1, false)
+					commits.Add(int64(o.commits))
+					fences.Add(int64(o.fences))
+				}
+			})
 		})
 	}
-	if !t.Failed() && *seeds >= 100 && (commits < int(*seeds)/2 || fences < int(*seeds)/10) {
-		t.Errorf("%d commits and %d fenced producers in %d seeds: the simulation tests nothing", commits, fences, *seeds)
+	workers.Wait()
+	if n := int64(*seeds); !t.Failed() && n >= 100 && (commits.Load() < n/2 || fences.Load() < n/10) {
+		t.Errorf("%d commits and %d fenced producers in %d seeds: the simulation tests nothing", commits.Load(), fences.Load(), n)
 	}
-	t.Logf("%d commits, %d fenced producers", commits, fences)
+	t.Logf("%d commits, %d fenced producers", commits.Load(), fences.Load())
+}
+
+// TestSimulationOnGoroutines: the same comes of a seed when the coordinator starts goroutines as it does in a broker.
+func TestSimulationOnGoroutines(t *testing.T) {
+	for seed := *firstSeed; seed < *firstSeed+min(*seeds, 30); seed++ {
+		synctest.Test(t, func(t *testing.T) {
+			if one, many := simulate(t, seed, false), simulate(t, seed, true); one != many {
+				t.Errorf("seed %d: %+v on one goroutine, %+v on many", seed, one, many)
+			}
+		})
+	}
 }

@@ -58,15 +58,22 @@ func (l *Log) AppendMarker(b batch.Batch, _ int16, w coord.Waiter) error { retur
 
 // Load reads everything.
 func (l *Log) Load(f func(b batch.Batch) error) error {
+	_, err := l.LoadFrom(0, f)
+	return err
+}
+
+// LoadFrom reads everything but the first n batches, and says how many there
+// are. Batches never change.
+func (l *Log) LoadFrom(n int, f func(b batch.Batch) error) (int, error) {
 	l.mu.Lock()
 	all := l.batches
 	l.mu.Unlock()
-	for _, b := range all {
-		if err := f(b); err != nil {
-			return err
+	for ; n < len(all); n++ {
+		if err := f(all[n]); err != nil {
+			return n, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // Start is 0.
