@@ -144,6 +144,26 @@ func (b *Broker) controllerConfig() controller.Config {
 	}
 }
 
+// validateBrokerConfig checks the dynamic configs that this broker, or all brokers, would have, where own and cluster are there now.
+func (b *Broker) validateBrokerConfig(perBroker bool, values, own, cluster map[string]string) error {
+	broker, all, other := values, cluster, cluster
+	if !perBroker {
+		broker, all, other = own, values, own
+	}
+	if err := b.cfg.ValidateDynamic(perBroker, values, other); err != nil {
+		return err
+	}
+	now, err := b.cfg.WithDynamic(own, cluster)
+	if err != nil {
+		return nil // what is there cannot be compared with
+	}
+	next, err := b.cfg.WithDynamic(broker, all)
+	if err != nil {
+		return err
+	}
+	return checkThreads(now, next)
+}
+
 // validateConfig checks all values a resource would have.
 func (b *Broker) validateConfig(r meta.ConfigResource, values, _ map[string]string) error {
 	own, cluster := b.dynamic(b.quorum.Image())
@@ -151,13 +171,7 @@ func (b *Broker) validateConfig(r meta.ConfigResource, values, _ map[string]stri
 	case meta.ResourceTopic:
 		return b.cfg.ValidateTopicConfigs(values, own, cluster)
 	case meta.ResourceBroker:
-		var err error
-		if r.Name == "" {
-			err = b.cfg.ValidateDynamic(false, values, own)
-		} else {
-			err = b.cfg.ValidateDynamic(true, values, cluster)
-		}
-		if err != nil {
+		if err := b.validateBrokerConfig(r.Name != "", values, own, cluster); err != nil {
 			return &controller.Error{Code: controller.CodeInvalidRequest, Message: err.Error()}
 		}
 		return nil

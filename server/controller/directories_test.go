@@ -68,3 +68,15 @@ func TestAssignDirectoryNeedsItsVersion(t *testing.T) {
 		t.Errorf("%d records, %v", c.Image().Offset-before, err)
 	}
 }
+
+func TestTiesGoToTheFirstDirectory(t *testing.T) {
+	dirs := []string{"/data", "/a", "/z", "/m"}
+	c := startCluster(t, simfs.New(simfs.Options{}), func(c *quorum.Config) { c.LogDirs = dirs })
+	for i := range 2 * len(dirs) {
+		name := string(rune('a' + i))
+		c.create(t, name, 1)
+		if got, want := c.Image().Topic(name).Partitions[0].Directories[0], c.q.DirectoryID(dirs[i%len(dirs)]); got != want {
+			t.Errorf("partition %d is in %s, expected %s", i, got, want)
+		}
+	}
+}

@@ -236,16 +236,19 @@ func uncordoned(b *meta.Broker) []meta.UUID {
 	return slices.DeleteFunc(slices.Clone(b.LogDirs), func(id meta.UUID) bool { return slices.Contains(b.CordonedLogDirs, id) })
 }
 
-// placement chooses directories for new replicas; nil where the metadata knows of no directories.
+// placement chooses directories for new replicas; nil where the metadata knows of no directories. Of several that have as many
+// partitions the first one in log.dirs is taken, as LogManager.nextLogDirs does: a registration has them in the order of their ids.
 func (k *Controller) placement(im *meta.Image) *quorum.Placement {
 	b := im.Brokers[k.c.NodeID]
 	if b == nil {
 		return nil
 	}
-	if dirs := uncordoned(b); len(dirs) > 0 {
-		return quorum.NewPlacement(im, k.c.NodeID, dirs)
+	open := uncordoned(b)
+	dirs := slices.DeleteFunc(k.q.DirectoryIDs(), func(id meta.UUID) bool { return !slices.Contains(open, id) })
+	if len(dirs) == 0 {
+		return nil
 	}
-	return nil
+	return quorum.NewPlacement(im, k.c.NodeID, dirs)
 }
 
 func (k *Controller) manualReplicas(im *meta.Image, t *NewTopic) ([][]int32, *Error) {

@@ -113,10 +113,7 @@ func (q *Quorum) begin(d *Directory) error {
 	if err := apply(activation); err != nil {
 		return err
 	}
-	var logDirs []meta.UUID
-	for _, dir := range q.c.LogDirs {
-		logDirs = append(logDirs, q.directories[dir])
-	}
+	logDirs := q.DirectoryIDs()
 	records, brokerEpoch := e.registrationRecords(e.out.next, sortedUUIDs(logDirs))
 	q.brokerEpoch = brokerEpoch
 	found := map[string][]meta.UUID{}
@@ -191,6 +188,15 @@ func (q *Quorum) ClusterID() string { return q.clusterID }
 
 // DirectoryID returns the directory.id of one of the log directories, spelled as in Config; the zero UUID for others.
 func (q *Quorum) DirectoryID(dir string) meta.UUID { return q.directories[dir] }
+
+// DirectoryIDs returns the directory.ids of log.dirs, in the order of Config.LogDirs.
+func (q *Quorum) DirectoryIDs() []meta.UUID {
+	ids := make([]meta.UUID, len(q.c.LogDirs))
+	for i, dir := range q.c.LogDirs {
+		ids[i] = q.directories[dir]
+	}
+	return ids
+}
 
 // LogDir returns the log directory with that directory.id.
 func (q *Quorum) LogDir(id meta.UUID) (dir string, ok bool) {

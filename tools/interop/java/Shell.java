@@ -11,9 +11,9 @@ import java.util.Base64;
 import org.apache.kafka.common.utils.Exit;
 
 /**
- * Runs Kafka's console tools one after the other in one process. A line in is the time limit in milliseconds, the milliseconds to
- * rest afterwards, the standard input in base64, the class and its arguments, separated by tabs; a line out is the exit status and
- * what was printed, in base64.
+ * Runs Kafka's console tools one after the other in one process. A line in is the time limit in milliseconds, the standard
+ * input in base64, the class and its arguments, separated by tabs; a line out is the exit status and what was printed, in base64. With
+ * a limit of 0 the tool goes on behind the ones that follow, and has no input; the line out is there at once.
  */
 final class Shell {
     /** Ends a tool where it would have ended the process. */
@@ -86,20 +86,22 @@ final class Shell {
         for (String line; (line = lines.readLine()) != null; ) {
             String[] fields = line.split("\t", -1);
             long limit = Long.parseLong(fields[0]);
-            long rest = Long.parseLong(fields[1]);
-            System.setIn(new ByteArrayInputStream(Base64.getDecoder().decode(fields[2])));
-            String name = fields[3];
-            String[] args = Arrays.copyOfRange(fields, 4, fields.length);
+            System.setIn(new ByteArrayInputStream(Base64.getDecoder().decode(fields[1])));
+            String name = fields[2];
+            String[] args = Arrays.copyOfRange(fields, 3, fields.length);
             Run run = new Run();
             Thread tool = new Thread(() -> run(run, name, args), name);
             tool.setDaemon(true);
             tool.start();
-            tool.join(limit);
-            if (tool.isAlive()) {
-                run.end(-1);
-                tool.interrupt();
+            if (limit == 0) {
+                run.end(0);
+            } else {
+                tool.join(limit);
+                if (tool.isAlive()) {
+                    run.end(-1);
+                    tool.interrupt();
+                }
             }
-            Thread.sleep(rest);
             answers.println(run.answer());
             answers.flush();
         }

@@ -25,7 +25,7 @@ var all = append([]suite{
 	{name: "segmentio", run: segmentio},
 	{name: "java", run: java},
 	{name: "tools", run: tools},
-	{name: "clidiff", run: clidiff, named: true},
+	{name: "clidiff", run: clidiff},
 	{name: "dump", run: dump},
 	{name: "handover", run: handover},
 	{name: "golden", run: goldenSuite},
