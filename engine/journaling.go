@@ -16,7 +16,7 @@ import (
 // of one. It is commit.Journal.
 type journaling struct {
 	d      *directory
-	asked  int // by rounds, one at a time
+	asked  atomic.Int32 // rounds that wanted one
 	ready  atomic.Pointer[journal.Journal]
 	making sync.WaitGroup
 
@@ -73,12 +73,12 @@ func (j *journaling) Ready() bool { return j.ready.Load() != nil }
 
 // Want implements commit.Journal.
 func (j *journaling) Want() {
-	switch j.asked++; {
+	switch asked := j.asked.Add(1); {
 	case j.d.store.opt.journalAll:
-		if j.asked == 1 {
+		if asked == 1 {
 			j.make()
 		}
-	case j.asked == journalAfter && !j.d.store.opt.Manual:
+	case asked == journalAfter && !j.d.store.opt.Manual:
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		if !j.closed {
@@ -87,10 +87,18 @@ func (j *journaling) Want() {
 	}
 }
 
+// journalRoom is how many times the journal's size must be free, so that it never
+// is what fills a disk.
+const journalRoom = 8
+
 // make creates the files: 64 MiB of zeros. A directory without room for them goes
 // on without.
 func (j *journaling) make() {
 	d := j.d
+	if _, usable, err := d.store.opt.FS.Usage(d.path); err != nil || usable < uint64(journalRoom*2*d.store.opt.JournalBytes) {
+		j.asked.Store(0) // it may be otherwise later
+		return
+	}
 	made, err := journal.Create(d.store.opt.FS, d.path, d.store.opt.JournalBytes,
 		func() error { return writeBack(d.volume.journal) }, d.pool.Poison)
 	var failed *vfs.SyncError
