@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/gregor-broker/gregor/engine/clock"
+	"github.com/gregor-broker/gregor/engine/journal"
 	"github.com/gregor-broker/gregor/engine/vfs"
 	"github.com/gregor-broker/gregor/engine/vfs/simfs"
 )
@@ -27,7 +28,7 @@ type movingWorld struct {
 }
 
 func newMovingWorld(seed uint64, name string) *movingWorld {
-	w := &movingWorld{world: &world{rng: rand.New(rand.NewPCG(seed, 3)), clock: clock.NewManual(epochStart), logs: map[string]*modelLog{}}, on: "/data"}
+	w := &movingWorld{world: &world{rng: rand.New(rand.NewPCG(seed, 3)), clock: clock.NewManual(epochStart), logs: map[string]*modelLog{}, journal: seed%2 == 0}, on: "/data"}
 	w.disk = simfs.New(simfs.Options{Seed: seed, LogLimit: 1000})
 	for _, dir := range moveDirs {
 		if err := w.disk.MkdirAll(dir, 0o755); err != nil {
@@ -47,7 +48,7 @@ func (w *movingWorld) begin() error {
 		disk = w.wrap(disk)
 	}
 	var err error
-	w.store, err = Open(Options{FS: disk, Clock: w.clock, Dirs: moveDirs, Manual: true, SyncWorkers: 1})
+	w.store, err = Open(Options{FS: disk, Clock: w.clock, Dirs: moveDirs, Manual: true, SyncWorkers: 1, journalAll: w.journal, JournalBytes: 6 * journal.BlockSize})
 	if err == nil {
 		w.store.random = func(n int64) int64 { return w.rng.Int64N(n + 1) }
 	}
@@ -129,7 +130,8 @@ func (w *movingWorld) step() error {
 	case n < 84:
 		return w.ended(context.Canceled)
 	default:
-		if err := w.finish(); err != nil || w.move != nil {
+		before := w.moved
+		if err := w.finish(); err != nil || w.moved == before { // what was canceled made nothing durable
 			return err
 		}
 		return w.verified()

@@ -420,6 +420,7 @@ func (l *Log) truncateLocked(offset int64) error {
 	l.queue.Reset(end)
 	l.unsynced.Lock()
 	l.unsynced.end = m
+	l.unsynced.tail = l.unsynced.tail[:0] // what was cut must not pass for what comes
 	l.unsynced.Unlock()
 	l.sync.begin = m
 	errs = append(errs, seg.Truncate(size, end))

@@ -28,9 +28,10 @@
 //
 // # Format
 //
-// Numbers are big-endian. Block 0 is the magic "GREGORJ1", the generation (int64) and
-// the CRC-32C of the two; zeros mean that the file is free. Records begin at
-// multiples of 4 KiB, so that no acknowledged block is written again:
+// Numbers are big-endian. Block 0 is the magic "GREGORJ1", the generation, the size of
+// the file, how many records the generation before has (int64 each), and the CRC-32C of
+// these; zeros mean that the file is free. Records begin at multiples of 4 KiB, so that
+// no acknowledged block is written again:
 //
 //	length int32, crc uint32 of all that follows, generation int64, sequence int64,
 //	then entries: name length int16, name, topic id [16]byte, segment base int64,
@@ -38,5 +39,6 @@
 //
 // The first record that is not of the file's generation, or out of sequence, or whose
 // checksum is wrong, ends the journal: a record is written only after the one before
-// was synced. One of the same generation behind it proves damage.
+// was synced. One of the same generation behind it proves damage, and so does a later
+// generation that counts more, or a file that is shorter than it was made.
 package journal

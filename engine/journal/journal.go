@@ -26,7 +26,7 @@ const (
 	maxRecordBytes = 1 << 20
 	recordHeader   = 24
 	entryHeader    = 2 + 16 + 8 + 8 + 4 // without the name
-	headerSize     = 20
+	headerSize     = 36
 	magic          = "GREGORJ1"
 )
 
@@ -55,6 +55,7 @@ type Journal struct {
 	files      [2]*file
 	now        int // the one that is written
 	generation int64
+	before     int64      // records of the generation written last
 	retiring   bool       // the other one is being settled
 	retired    *sync.Cond // retiring has become false
 	err        error      // the first failure; nothing is written any more
@@ -62,9 +63,9 @@ type Journal struct {
 
 type file struct {
 	vfs.File
-	live     bool  // its header is written
-	at       int64 // where the next record goes
-	sequence int64
+	live     bool                // its header is written
+	at       int64               // where the next record goes
+	sequence int64               // of the next record
 	logs     map[string]struct{} // that it holds entries of
 }
 
@@ -169,7 +170,7 @@ func (j *Journal) Commit() (bool, error) {
 		// With the first record, in one sync: neither says anything without the other.
 		j.generation++
 		f.sequence = 0
-		if _, err := f.WriteAt(header(j.generation), 0); err != nil {
+		if _, err := f.WriteAt(header(j.generation, j.bytes, j.before), 0); err != nil {
 			return false, j.fail(f, "write", err)
 		}
 		f.live = true
@@ -186,6 +187,7 @@ func (j *Journal) Commit() (bool, error) {
 	}
 	f.at += int64(len(p))
 	f.sequence++
+	j.before = f.sequence
 	for _, log := range j.logs {
 		f.logs[log] = struct{}{}
 	}
@@ -296,47 +298,72 @@ func (j *Journal) Abandon() {
 	}
 }
 
+// newestFirst is the order in which the files are put away: where an interruption leaves one, it is the beginning of the
+// journal, and Redo finds again where somebody else has written. A damaged file counts as the older one.
+func newestFirst(f vfs.FS, dir string) ([2]string, error) {
+	names := [2]string{filepath.Join(dir, Names[0]), filepath.Join(dir, Names[1])}
+	first, err := generation(f, names[0])
+	second, more := generation(f, names[1])
+	if first < second {
+		names[0], names[1] = names[1], names[0]
+	}
+	return names, errors.Join(err, more)
+}
+
 // Remove removes the journal's files from a directory, durably. What they hold is lost: Redo comes first.
 func Remove(f vfs.FS, dir string) error {
-	found := false
-	for _, name := range Names {
-		err := f.Remove(filepath.Join(dir, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	names, _ := newestFirst(f, dir) // what cannot be read can be removed
+	for _, name := range names {
+		err := f.Remove(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = f.SyncDir(dir)
+		}
+		if err != nil {
 			return err
 		}
-		found = found || err == nil
 	}
-	if !found {
-		return nil
-	}
-	return f.SyncDir(dir)
+	return nil
 }
 
 // Keep puts the journal's files aside under other names, durably, for whoever looks into what they hold.
 func Keep(f vfs.FS, dir string) error {
-	for _, name := range Names {
-		from := filepath.Join(dir, name)
-		if _, err := f.Stat(from); errors.Is(err, fs.ErrNotExist) {
-			continue
+	names, err := newestFirst(f, dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := keep(f, name); err != nil {
+			return err
 		}
-		to := from + KeptSuffix
-		for i := 2; ; i++ {
-			if _, err := f.Stat(to); errors.Is(err, fs.ErrNotExist) {
-				break
-			} else if err != nil {
-				return err
-			}
-			to = fmt.Sprintf("%s%s-%d", from, KeptSuffix, i)
-		}
-		if err := f.Rename(from, to); err != nil {
+		if err := f.SyncDir(dir); err != nil {
 			return err
 		}
 	}
-	return f.SyncDir(dir)
+	return nil
 }
 
-func header(generation int64) []byte {
+func keep(f vfs.FS, from string) error {
+	if _, err := f.Stat(from); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	to := from + KeptSuffix
+	for i := 2; ; i++ {
+		if _, err := f.Stat(to); errors.Is(err, fs.ErrNotExist) {
+			return f.Rename(from, to)
+		} else if err != nil {
+			return err
+		}
+		to = fmt.Sprintf("%s%s-%d", from, KeptSuffix, i)
+	}
+}
+
+func header(generation, size, before int64) []byte {
 	p := binary.BigEndian.AppendUint64([]byte(magic), uint64(generation))
+	p = binary.BigEndian.AppendUint64(p, uint64(size))
+	p = binary.BigEndian.AppendUint64(p, uint64(before))
 	return binary.BigEndian.AppendUint32(p, crc32.Checksum(p, castagnoli))
 }
 

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +22,10 @@ type Entry struct {
 	ID             [16]byte
 	Base, Position int64
 	Bytes          []byte
+
+	// Record is the position of its record in the journal's file, Sequence the record's number in it, and At the
+	// entry's own position.
+	Record, Sequence, At int64
 }
 
 // DamagedError says that a journal file cannot be read to its end although more was committed to it.
@@ -53,8 +58,11 @@ func Read(f vfs.FS, dir string, visit func(Entry) error) error {
 			live = append(live, r)
 		}
 	}
-	slices.SortFunc(live, func(a, b *reader) int { return int(a.generation - b.generation) })
-	for _, r := range live {
+	slices.SortFunc(live, func(a, b *reader) int { return cmp.Compare(a.generation, b.generation) })
+	for i, r := range live {
+		if i+1 < len(live) && live[i+1].generation == r.generation+1 {
+			r.records = live[i+1].before
+		}
 		err := r.all(visit)
 		var d *DamagedError
 		if errors.As(err, &d) {
@@ -66,10 +74,22 @@ func Read(f vfs.FS, dir string, visit func(Entry) error) error {
 	return damage
 }
 
+// ReadFile is Read for one file, whatever its name is.
+func ReadFile(f vfs.FS, name string, visit func(Entry) error) error {
+	r, err := open(f, name)
+	if r == nil {
+		return err
+	}
+	return errors.Join(r.all(visit), r.file.Close())
+}
+
 type reader struct {
 	file       vfs.File
 	size       int64
 	generation int64
+	written    int64 // its size, by the header
+	before     int64 // records of the generation before
+	records    int64 // that are known to be there
 	buf        []byte
 }
 
@@ -85,17 +105,31 @@ func open(f vfs.FS, name string) (*reader, error) {
 	r := &reader{file: file}
 	r.size, err = file.Size()
 	var p [headerSize]byte
-	if err == nil && r.size >= headerSize {
-		err = readFull(file, p[:], 0)
+	if err == nil {
+		err = readFull(file, p[:min(r.size, headerSize)], 0)
 	}
 	if err != nil || p == [headerSize]byte{} {
 		return nil, errors.Join(err, file.Close())
 	}
-	if string(p[:8]) != magic || crc32.Checksum(p[:16], castagnoli) != binary.BigEndian.Uint32(p[16:]) {
+	if string(p[:8]) != magic || crc32.Checksum(p[:32], castagnoli) != binary.BigEndian.Uint32(p[32:]) {
 		return nil, errors.Join(&DamagedError{name, 0, "the header of a journal, or zeros"}, file.Close())
 	}
-	r.generation = int64(binary.BigEndian.Uint64(p[8:]))
+	r.generation, r.written = int64(binary.BigEndian.Uint64(p[8:])), int64(binary.BigEndian.Uint64(p[16:]))
+	r.before = int64(binary.BigEndian.Uint64(p[24:]))
 	return r, nil
+}
+
+// generation is that of a journal file; zero for one that is not there, or free, or damaged.
+func generation(f vfs.FS, name string) (int64, error) {
+	r, err := open(f, name)
+	var d *DamagedError
+	if r == nil {
+		if errors.As(err, &d) {
+			err = nil
+		}
+		return 0, err
+	}
+	return r.generation, r.file.Close()
 }
 
 func (r *reader) all(visit func(Entry) error) error {
@@ -109,7 +143,7 @@ func (r *reader) all(visit func(Entry) error) error {
 			return r.behind(position, sequence)
 		}
 		n := recordHeader + len(body)
-		if err := entries(body, visit); err != nil {
+		if err := entries(body, Entry{Record: position, Sequence: sequence}, visit); err != nil {
 			if errors.Is(err, errEntry) {
 				return &DamagedError{r.file.Name(), position, "entries that fill the record"}
 			}
@@ -121,6 +155,12 @@ func (r *reader) all(visit func(Entry) error) error {
 
 // behind tells the end of the journal from damage: a record is written only after the one before was synced.
 func (r *reader) behind(end, sequence int64) error {
+	if sequence < r.records {
+		return &DamagedError{r.file.Name(), end, fmt.Sprintf("record %d of %d", sequence, r.records)}
+	}
+	if r.size < r.written {
+		return &DamagedError{r.file.Name(), r.size, fmt.Sprintf("a file of %d bytes", r.written)}
+	}
 	for position := end; position < r.size; position += BlockSize {
 		body, found, err := r.record(position)
 		if err != nil {
@@ -159,8 +199,10 @@ func (r *reader) record(position int64) (body []byte, sequence int64, err error)
 
 var errEntry = errors.New("an entry does not end in its record")
 
-func entries(p []byte, visit func(Entry) error) error {
-	for len(p) > 0 {
+// entries visits those of the body of a record, which is what e says besides.
+func entries(body []byte, e Entry, visit func(Entry) error) error {
+	for p := body; len(p) > 0; {
+		e.At = e.Record + recordHeader + int64(len(body)-len(p))
 		if len(p) < 2 {
 			return errEntry
 		}
@@ -168,7 +210,7 @@ func entries(p []byte, visit func(Entry) error) error {
 		if len(p) < entryHeader+name {
 			return errEntry
 		}
-		e := Entry{Log: string(p[2 : 2+name])}
+		e.Log = string(p[2 : 2+name])
 		p = p[2+name:]
 		copy(e.ID[:], p)
 		e.Base, e.Position = int64(binary.BigEndian.Uint64(p[16:])), int64(binary.BigEndian.Uint64(p[24:]))

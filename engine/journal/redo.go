@@ -37,13 +37,17 @@ const maxOpen = 512
 // stand in memory only. id returns the topic id of the log in a partition directory; settle, if not nil, writes back
 // everything on the volume (vfs.Volume.Sync), which spares the sync of every log. No log of the directory may be open.
 //
-// A *DamagedError comes with what could be redone; after any other error nothing of the directory should be used.
+// A *DamagedError comes with what could be redone. After any other error, that of a write or a sync above all, nothing of
+// the directory should be used: what the logs seem to hold may not be on the drive, and the journal has to be redone.
 func Redo(f vfs.FS, dir string, id func(path string) ([16]byte, error), settle func() error) (Redone, error) {
 	r := redo{fs: f, dir: dir, id: id, settle: settle, logs: map[string]*target{}}
 	err := Read(f, dir, r.entry)
-	r.closeAll()
-	if settle != nil && r.touched != "" {
-		err = errors.Join(err, settle(), syncFile(f, r.touched))
+	failed := r.closeAll()
+	if settle != nil && r.touched != "" && failed == nil {
+		failed = errors.Join(settle(), syncFile(f, r.touched))
+	}
+	if failed != nil {
+		err = failed // damage must not hide it
 	}
 	for name, t := range r.logs {
 		switch {
@@ -96,12 +100,18 @@ func (r *redo) entry(e Entry) error {
 		r.logs[strings.Clone(e.Log)] = t
 		t.err = r.find(t, e.Log)
 	}
-	if t.err != nil || t.base < 0 || t.foreign || t.id != e.ID || t.base != e.Base {
+	if t.err != nil || t.base < 0 || t.foreign || t.id != e.ID {
+		return nil
+	}
+	if t.base != e.Base {
+		t.foreign = t.base < e.Base // cut in front of the segment
 		return nil
 	}
 	if t.file == nil {
 		if r.open >= maxOpen {
-			r.closeAll()
+			if err := r.closeAll(); err != nil {
+				return err
+			}
 		}
 		if t.file, t.err = r.fs.OpenFile(segment.FileName(filepath.Join(r.dir, e.Log), t.base, segment.LogSuffix), os.O_RDWR, 0); t.err != nil {
 			return nil
@@ -111,23 +121,34 @@ func (r *redo) entry(e Entry) error {
 			return nil
 		}
 	}
-	t.err = r.put(t, e)
+	rest, position, err := r.missing(t, e)
+	t.err = err
+	if len(rest) == 0 {
+		return nil
+	}
+	if _, err := t.file.WriteAt(rest, position); err != nil {
+		return fmt.Errorf("%s: write %d bytes at %d: %w", t.file.Name(), len(rest), position, err)
+	}
+	t.written += int64(len(rest))
+	t.size = max(t.size, position+int64(len(rest)))
 	return nil
 }
 
-func (r *redo) closeAll() {
+func (r *redo) closeAll() error {
+	var errs []error
 	for _, t := range r.logs {
 		if t.file == nil {
 			continue
 		}
 		if r.settle == nil {
-			t.err = errors.Join(t.err, vfs.Sync(t.file))
+			errs = append(errs, vfs.Sync(t.file))
 		}
 		r.touched = t.file.Name()
-		t.err = errors.Join(t.err, t.file.Close())
+		errs = append(errs, t.file.Close())
 		t.file = nil
 	}
 	r.open = 0
+	return errors.Join(errs...)
 }
 
 // syncFile is the flush behind a volume's sync.
@@ -164,48 +185,35 @@ func (r *redo) find(t *target, log string) error {
 	return err
 }
 
-// put writes the batches of an entry from the first one that is not in the file.
-func (r *redo) put(t *target, e Entry) error {
+// missing returns an entry from the first batch that is not in the file, and where it belongs.
+func (r *redo) missing(t *target, e Entry) (p []byte, position int64, err error) {
 	if e.Position > t.size {
 		t.foreign = true
-		return nil
+		return nil, 0, nil
 	}
-	position, p := e.Position, e.Bytes
+	position, p = e.Position, e.Bytes
 	for len(p) > 0 {
 		b, rest, err := batch.Next(p)
 		if err != nil {
-			return fmt.Errorf("%s: entry for position %d: %w", t.file.Name(), position, err)
+			return nil, 0, fmt.Errorf("%s: entry for position %d: %w", t.file.Name(), position, err)
 		}
 		have, err := r.read(t, position, len(b))
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
 		if string(have) != string(b) {
-			theirs, err := r.another(t, position, b)
-			if err != nil {
-				return err
-			}
-			if theirs {
-				t.foreign = true
-				return nil
+			if t.foreign, err = r.another(t, position, b); err != nil || t.foreign {
+				return nil, 0, err
 			}
 			break
 		}
 		position, p = position+int64(len(b)), rest
 	}
-	if len(p) == 0 {
-		return nil
-	}
-	if _, err := t.file.WriteAt(p, position); err != nil {
-		return fmt.Errorf("%s: write %d bytes at %d: %w", t.file.Name(), len(p), position, err)
-	}
-	t.written += int64(len(p))
-	t.size = max(t.size, position+int64(len(p)))
-	return nil
+	return p, position, nil
 }
 
 // another says whether a whole batch other than b stands at position in its place. One that is torn in the fields that no
-// checksum covers (offset, length, epoch) is none.
+// checksum covers (offset, length, epoch) is none, but the same records in a later epoch are: they were sent again.
 func (r *redo) another(t *target, position int64, b batch.Batch) (bool, error) {
 	h, err := r.read(t, position, batch.HeaderSize)
 	if err != nil {
@@ -216,8 +224,8 @@ func (r *redo) another(t *target, position int64, b batch.Batch) (bool, error) {
 		return false, nil
 	}
 	there := batch.Batch(h)
-	base, want := there.BaseOffset(), there.CRC()
-	if base != b.BaseOffset() || want == b.CRC() {
+	want := there.CRC()
+	if want == b.CRC() && (there.BaseOffset() != b.BaseOffset() || n != len(b) || there.LeaderEpoch() <= b.LeaderEpoch()) {
 		return false, nil
 	}
 	// A length that is garbage may be that of the whole file.

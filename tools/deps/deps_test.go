@@ -31,6 +31,8 @@ var bans = []ban{
 	{"engine/epoch", "engine/", "the epoch cache is pure, so that Kafka's cases can be tried on values"},
 	{"engine/retention", "engine/", "the decision what may be deleted is a pure function; it must not be able to delete"},
 	{"engine/commit", "engine/", "group commit is given a sync function; with files in reach it would grow recovery logic"},
+	{"engine/journal", "engine$", "imports point down"},
+	{"engine/journal", "engine/commit", "when to sync, and what, is not the journal's decision"},
 	{"engine/compact", "engine/vfs", "what compaction keeps is decided on bytes and numbers; it must not be able to delete"},
 	{"engine/compact", "engine/producer", "a log looks its producers up for the filter, under its own lock"},
 	{"engine/batch", "engine/vfs", "batches are views over bytes wherever they lie"},

@@ -72,7 +72,7 @@ func (r *repairer) commit() error {
 	gone := slices.Sorted(maps.Keys(r.view.gone))
 	slices.Reverse(gone)
 	for _, name := range gone {
-		if r.asides[name] {
+		if r.asides[name] || isJournal(filepath.Base(name)) {
 			continue
 		}
 		if err := r.move(name); err != nil {
@@ -104,6 +104,18 @@ func (r *repairer) commit() error {
 			continue
 		}
 		if err := r.fs.SyncDir(dir); err != nil {
+			return &vfs.SyncError{Err: err}
+		}
+	}
+	// A journal goes when the logs have what it has.
+	for _, name := range gone {
+		if !isJournal(filepath.Base(name)) {
+			continue
+		}
+		if err := r.move(name); err != nil {
+			return err
+		}
+		if err := r.fs.SyncDir(filepath.Dir(name)); err != nil {
 			return &vfs.SyncError{Err: err}
 		}
 	}

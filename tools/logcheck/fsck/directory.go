@@ -54,9 +54,13 @@ func (d *directory) check() {
 	for _, name := range directoryFiles {
 		d.checkFile(name)
 	}
+	d.checkJournal()
 	for _, name := range d.target.Files {
 		switch {
-		case slices.Contains(directoryFiles, name), name == lockName, name == bootstrapName:
+		case slices.Contains(directoryFiles, name), name == lockName, name == bootstrapName, isJournal(name):
+		case isKeptJournal(name):
+			d.report(Finding{Severity: Harmless, Kind: KindLeftover, File: filepath.Join(d.path, name), Position: -1,
+				Expected: "no journal that was put aside", Found: "one, as evidence of what could not be put back"})
 		case isLeftover(name):
 			d.report(Finding{Severity: Harmless, Kind: KindLeftover, File: filepath.Join(d.path, name), Position: -1,
 				Expected: "no file of unfinished work", Found: "one"})

@@ -114,6 +114,8 @@ func (d *dumper) one(path string) error {
 	}
 	_, suffix, ok := segment.ParseName(name)
 	switch {
+	case isJournal(name), isKeptJournal(name):
+		return d.journal(path)
 	case strings.HasSuffix(name, checkpointSuffix):
 		d.partition = metadataName
 		return d.log(path)

@@ -126,6 +126,8 @@ func explain(ctx context.Context, f vfs.FS, path string, position, offset int64,
 	}
 	base, suffix, ok := segment.ParseName(filepath.Base(path))
 	switch {
+	case isJournal(filepath.Base(path)), isKeptJournal(filepath.Base(path)):
+		err = x.journal()
 	case strings.HasSuffix(path, checkpointSuffix), ok && strings.HasPrefix(suffix+".", segment.LogSuffix+"."):
 		err = x.log()
 	case ok && suffix == segment.SnapshotSuffix:
@@ -478,7 +480,7 @@ func (x *explainer) findings(ctx context.Context) error {
 	switch {
 	case !said:
 		x.say("\nThe checks find nothing wrong here.\n")
-	case bad:
+	case bad && !isJournal(filepath.Base(x.path)):
 		return x.plan(ctx, target)
 	}
 	return nil

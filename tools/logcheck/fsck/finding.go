@@ -69,6 +69,7 @@ const (
 	KindQuorum      Kind = "quorum-state"        // quorum-state
 	KindStray       Kind = "stray"               // a partition that the metadata does not know
 	KindMissing     Kind = "missing"             // a file or directory that should be there
+	KindJournal     Kind = "journal"             // Gregor's commit journal
 	KindLeftover    Kind = "leftover"            // files of interrupted or unfinished work
 	KindUnknown     Kind = "unknown-file"        // files of no known kind
 	KindUnreadable  Kind = "unreadable"          // could not be checked
@@ -157,6 +158,11 @@ func brokerDoes(k Kind, s Severity) string {
 		return "both refuse to start, or start as another node"
 	case KindMarker:
 		return "the controller takes the stop for an unclean one"
+	case KindJournal:
+		if s == Damage {
+			return "Gregor uses what can be read of it and keeps the file beside it; Kafka ignores it"
+		}
+		return "Gregor puts it back at its next start; Kafka goes on without it, so that acknowledged records are lost"
 	case KindMissing:
 		return "see the expectation"
 	case KindLeftover, KindUnknown:

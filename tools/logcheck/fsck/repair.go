@@ -177,6 +177,8 @@ func (r *repairer) resolve(targets []string) error {
 			if len(targets) > 1 {
 				return fmt.Errorf("%s: a file of a log directory is repaired by itself, expected no other target", target)
 			}
+		case t.Kind == TargetFile && isJournal(filepath.Base(t.Path)):
+			return fmt.Errorf("%s: expected the log directory as the target: a journal is redone into its logs", target)
 		case t.Kind == TargetFile:
 			t.Path = filepath.Dir(t.Path)
 			root = filepath.Dir(t.Path)
@@ -388,6 +390,14 @@ func (r *repairer) check() (*verifier, error) {
 // is held against them.
 func (r *repairer) step(v *verifier) (changed []string, err error) {
 	p := &planner{repairer: r, v: v}
+	for _, d := range p.directories() {
+		if err := p.redo(d); err != nil {
+			return nil, err
+		}
+	}
+	if len(p.changed) > 0 {
+		return p.changed, nil
+	}
 	for _, part := range p.partitions() {
 		if part.isMetadata() {
 			if err := p.logs(part); err != nil || len(p.changed) > 0 {

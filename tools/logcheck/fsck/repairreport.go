@@ -17,6 +17,7 @@ const (
 	ActionCut      ActionKind = "cut"       // bytes taken out of a log
 	ActionFill     ActionKind = "fill"      // an empty batch for offsets that are gone
 	ActionTruncate ActionKind = "truncate"  // the end of a log taken off
+	ActionRedo     ActionKind = "redo"      // acknowledged bytes put back into a log from the journal
 	ActionRebuild  ActionKind = "rebuild"   // a file made again from the log
 	ActionRewrite  ActionKind = "rewrite"   // a small file corrected
 	ActionRemove   ActionKind = "remove"    // a file taken away

@@ -295,6 +295,10 @@ func (v *verifier) file(path string) error {
 			d.checkFile(name)
 			return nil
 		}
+		if isJournal(name) || isKeptJournal(name) {
+			d.checkJournal()
+			return nil
+		}
 		return fmt.Errorf("%s: %w: expected a file of a partition or of a log directory, by its name", path, fs.ErrInvalid)
 	}
 	p, err := scanPartition(v.fs, dir, entries)
