@@ -67,8 +67,8 @@ func (b *Broker) quorumConfig() quorum.Config {
 	for _, v := range q.Voters {
 		c.StaticVoters = append(c.StaticVoters, v.ID)
 	}
-	for _, l := range b.cfg.ControllerListeners {
-		c.ControllerListeners = append(c.ControllerListeners, endpoint(l.Name, hostOr(l.Host), l.Port))
+	for _, e := range b.cfg.ControllerAdvertised {
+		c.ControllerListeners = append(c.ControllerListeners, endpoint(e.Name, e.Host, b.port(e.Name, e.Port)))
 	}
 	for _, e := range b.cfg.Advertised {
 		c.EndPoints = append(c.EndPoints, endpoint(e.Name, e.Host, b.port(e.Name, e.Port)))
@@ -82,13 +82,6 @@ func never(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
-}
-
-func hostOr(host string) string {
-	if host == "" {
-		return "localhost"
-	}
-	return host
 }
 
 // endpoint is a plaintext endpoint of a registration (security protocol 0).

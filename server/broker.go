@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/gregor-broker/gregor/server/quorum"
 	"github.com/gregor-broker/gregor/server/quota"
 	"github.com/gregor-broker/gregor/server/session"
+	"github.com/gregor-broker/gregor/wire"
 )
 
 // Env is what a test may replace. The zero value is the real world.
@@ -106,10 +108,15 @@ func (b *Broker) start() error {
 // bind opens the ports first: a port in use must not leave a formatted
 // directory behind, and clients that connect early wait in the backlog.
 func (b *Broker) bind() error {
-	for _, l := range b.cfg.Listeners {
+	for _, l := range slices.Concat(b.cfg.Listeners, b.cfg.OpenControllerListeners) {
 		address := net.JoinHostPort(l.Host, fmt.Sprint(l.Port))
 		ln, err := b.env.Listen(context.Background(), address)
 		if err != nil {
+			if slices.Contains(b.cfg.OpenControllerListeners, l) {
+				// Only tools come here: nothing that a client needs is missing.
+				b.env.Logger.Warn("controller listener is not open: --bootstrap-controller does not reach this broker", "listener", l.Name, "address", address, "error", err)
+				continue
+			}
 			if errors.Is(err, syscall.EADDRINUSE) {
 				return fmt.Errorf("listener %s: port %d is in use: stop the program that has it, or choose another one in listeners", l.Name, l.Port)
 			}
@@ -211,8 +218,13 @@ func (b *Broker) preregister() error {
 }
 
 func (b *Broker) serve() {
+	deps := b.apiDeps()
+	controllers := map[string]*wire.Table{}
+	for _, l := range b.cfg.OpenControllerListeners {
+		controllers[l.Name] = api.ControllerTable(deps)
+	}
 	b.conns = conn.NewServer(conn.Options{
-		Table: api.Table(b.apiDeps()), Logger: b.env.Logger,
+		Table: api.Table(deps), Tables: controllers, Logger: b.env.Logger,
 		MaxRequestBytes: int(b.cfg.Network.RequestMaxBytes), MaxConnections: unlimited(b.cfg.Network.MaxConnections),
 		MaxConnectionsPerIP: unlimited(b.cfg.Network.MaxConnectionsPerIP), IdleTimeout: idle(b.cfg.Network.MaxIdle),
 		RequestMemoryBytes: b.cfg.Network.QueuedMaxRequestBytes, Refuse: b.refuse,
@@ -231,7 +243,7 @@ func (b *Broker) serve() {
 
 func (b *Broker) apiDeps() api.Deps {
 	endpoints := map[string]api.Endpoint{}
-	for _, l := range b.cfg.Advertised {
+	for _, l := range slices.Concat(b.cfg.Advertised, b.cfg.ControllerAdvertised) {
 		endpoints[l.Name] = api.Endpoint{Host: l.Host, Port: b.port(l.Name, l.Port)}
 	}
 	return api.Deps{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,7 +25,9 @@ import (
 type memory struct {
 	*server.Broker
 	listener *pipeListener
-	disk     *simfs.FS
+	// controller is the one at port 9093.
+	controller *pipeListener
+	disk       *simfs.FS
 }
 
 // pipeListener hands out the far ends of pipes.
@@ -32,6 +35,10 @@ type pipeListener struct {
 	dialed chan net.Conn
 	closed chan struct{}
 	once   sync.Once
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{dialed: make(chan net.Conn), closed: make(chan struct{})}
 }
 
 func (l *pipeListener) Accept() (net.Conn, error) {
@@ -83,9 +90,14 @@ func startOn(t testing.TB, disk *simfs.FS, now clock.Clock, overrides ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &memory{listener: &pipeListener{dialed: make(chan net.Conn), closed: make(chan struct{})}, disk: disk}
+	m := &memory{listener: newPipeListener(), controller: newPipeListener(), disk: disk}
 	m.Broker, err = server.Open(cfg, server.Env{FS: m.disk, Clock: now,
-		Listen: func(context.Context, string) (net.Listener, error) { return m.listener, nil }})
+		Listen: func(_ context.Context, address string) (net.Listener, error) {
+			if strings.HasSuffix(address, ":9093") {
+				return m.controller, nil
+			}
+			return m.listener, nil
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,8 +119,10 @@ type peer struct {
 	format      *kmsg.RequestFormatter
 }
 
-func (m *memory) dial(t testing.TB) *peer {
-	p := &peer{t: t, conn: m.listener.dial(t), format: kmsg.NewRequestFormatter(kmsg.FormatterClientID("test"))}
+func (m *memory) dial(t testing.TB) *peer { return dialAt(t, m.listener) }
+
+func dialAt(t testing.TB, l *pipeListener) *peer {
+	p := &peer{t: t, conn: l.dial(t), format: kmsg.NewRequestFormatter(kmsg.FormatterClientID("test"))}
 	t.Cleanup(func() { p.conn.Close() })
 	return p
 }

@@ -88,7 +88,7 @@ func writeMinimal(t *testing.T, dir string, logs map[string][]byte, ids map[stri
 	}
 	properties := filepath.Join(dir, "..", "server.properties")
 	text := "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@localhost:9093\n" +
-		"listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://:9093\nadvertised.listeners=PLAINTEXT://localhost:0\n" +
+		"listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0\nadvertised.listeners=PLAINTEXT://localhost:0\n" +
 		"controller.listener.names=CONTROLLER\nlog.dirs=" + dir + "\n"
 	if err := os.WriteFile(properties, []byte(text), 0o644); err != nil {
 		t.Fatal(err)

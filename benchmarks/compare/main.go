@@ -73,7 +73,7 @@ func run(ctx context.Context, arguments []string) (err error) {
 	flags.DurationVar(&s.Idle, "idle", 3*time.Second, "how long an idle server rests before its memory is read")
 	flags.Float64Var(&s.HistoryGB, "history-gb", 10, "10^9 bytes of history for the reread scenario")
 	flags.Float64Var(&s.CatchUpGB, "catch-up-gb", 2, "10^9 bytes of history for the catch-up and cold scenarios")
-	flags.Float64Var(&s.WarmGB, "warm-gb", 4, "10^9 bytes of memory touched before a bulk scenario")
+	flags.Float64Var(&s.WarmGB, "warm-gb", 12, "10^9 bytes of memory touched before a bulk scenario")
 	flags.IntVar(&s.RecordBytes, "record-bytes", 1024, "bytes of a record's value")
 	flags.BoolVar(&s.WarmMemory, "warm-memory", true, "touch memory before each load and free it while the load runs")
 	flags.StringVar(&env.GregorBinary, "gregor", "", "`binary` of Gregor; built from ./cmd/gregor when empty")

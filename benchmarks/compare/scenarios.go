@@ -23,7 +23,7 @@ func scenarios() []scenario {
 		{
 			name:        "waiting-shared",
 			description: "franz-go, idempotent, acks=all, linger 0: producers on one client, each waiting for every record",
-			brokersOnly: true, columns: waitingColumns, bars: waitingBars(), run: runWaitingShared,
+			brokersOnly: true, columns: waitingColumns, bars: sharedBars(), run: runWaitingShared,
 		},
 		{
 			name:        "waiting-separate",

@@ -80,9 +80,10 @@ func controllerOutcomes(results []controller.ConfigResult) []outcome {
 }
 
 // refuseResource is what the broker looks at before the controller
-// (ConfigAdminManager.preprocess): brokers are changed at that broker only.
+// (ConfigAdminManager.preprocess): brokers are changed at that broker only. A
+// controller changes any node that it knows.
 func (h *handlers) refuseResource(r meta.ConfigResource) error {
-	if r.Type == meta.ResourceBroker && r.Name != "" {
+	if r.Type == meta.ResourceBroker && r.Name != "" && !h.controller {
 		return h.ownBroker(r.Name, brokerOnly)
 	}
 	return nil
@@ -110,6 +111,9 @@ func (h *handlers) alterConfigs(_ *wire.Request, q *kmsg.AlterConfigsRequest) km
 		refused := h.refuseResource(c.Resource)
 		if c.Resource.Type == meta.ResourceBrokerLogger {
 			refused = &apiError{errInvalidRequest, "Unknown resource type 8"}
+			if h.controller {
+				refused = &apiError{errInvalidRequest, "Unexpected resource type BROKER_LOGGER."}
+			}
 		}
 		if refused != nil {
 			outcomes = append(outcomes, refusal(c.Resource, refused))

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/gregor-broker/gregor/server/meta"
 	"github.com/gregor-broker/gregor/wire"
 )
 
@@ -15,26 +16,53 @@ import (
 
 const errMismatchedEndpointType, errUnsupportedEndpointType int16 = 114, 115
 
+// Endpoint types.
+const (
+	endpointBroker     int8 = 1
+	endpointController int8 = 2
+)
+
+var endpointTypes = map[int8]string{endpointBroker: "BROKER", endpointController: "CONTROLLER"}
+
+// controllersKnown is the level of metadata.version from which the metadata has the addresses of controllers (3.7-IV0).
+const controllersKnown = 15
+
 func (h *handlers) describeCluster(req *wire.Request, q *kmsg.DescribeClusterRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeClusterResponse()
-	resp.ClusterID, resp.ControllerID, resp.EndpointType = h.ClusterID, h.NodeID, 1
-	resp.ClusterAuthorizedOperations = noOperations
-	switch {
-	case req.Version >= 1 && q.EndpointType == 2:
-		text := "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
-		resp.ErrorCode, resp.ErrorMessage, resp.ControllerID = errMismatchedEndpointType, &text, -1
-		return resp
-	case req.Version >= 1 && q.EndpointType != 1:
-		text := fmt.Sprint("Unsupported endpoint type ", q.EndpointType)
-		resp.ErrorCode, resp.ErrorMessage, resp.ControllerID = errUnsupportedEndpointType, &text, -1
+	resp.EndpointType, resp.ControllerID, resp.ClusterAuthorizedOperations = endpointBroker, -1, noOperations // as told with an error
+	own, wanted := endpointBroker, q.EndpointType
+	if h.controller {
+		own = endpointController
+	}
+	if req.Version < 1 {
+		wanted = endpointBroker
+	}
+	refuse := func(code int16, text string) kmsg.Response {
+		resp.ErrorCode, resp.ErrorMessage = code, &text
 		return resp
 	}
+	switch {
+	case h.controller && h.Image().Features[meta.MetadataVersionFeature] < controllersKnown:
+		return refuse(errUnsupportedVersion, "Direct-to-controller communication is not supported with the current MetadataVersion.")
+	case endpointTypes[wanted] == "":
+		return refuse(errUnsupportedEndpointType, fmt.Sprint("Unsupported endpoint type ", wanted))
+	case wanted != own:
+		mismatch := errMismatchedEndpointType
+		if req.Version < 1 {
+			mismatch = errInvalidRequest
+		}
+		return refuse(mismatch, fmt.Sprintf("The request was sent to an endpoint of type %s, but we wanted an endpoint of type %s", endpointTypes[own], endpointTypes[wanted]))
+	}
+	resp.ClusterID, resp.ControllerID, resp.EndpointType = h.ClusterID, h.NodeID, own
 	if q.IncludeClusterAuthorizedOperations {
 		resp.ClusterAuthorizedOperations = clusterOperations
 	}
 	if e, ok := h.endpoint(req.Conn.Listener); ok {
 		b := kmsg.NewDescribeClusterResponseBroker()
-		b.NodeID, b.Host, b.Port, b.Rack = h.NodeID, e.Host, e.Port, h.Rack
+		b.NodeID, b.Host, b.Port = h.NodeID, e.Host, e.Port
+		if !h.controller {
+			b.Rack = h.Rack
+		}
 		resp.Brokers = append(resp.Brokers, b)
 	}
 	return resp

@@ -41,7 +41,7 @@ type Deps struct {
 	Logger       *slog.Logger
 	LogLevel     *slog.LevelVar // the level of Logger
 	NowMs        func() int64
-	// Endpoints are advertised.listeners by listener name; Rack is broker.rack.
+	// Endpoints are advertised.listeners by listener name, the controller's with them; Rack is broker.rack.
 	Endpoints map[string]Endpoint
 	Rack      *string
 	// KRaftVersion is the finalized level of kraft.version, 0 for none.
@@ -59,6 +59,8 @@ type Endpoint struct {
 type handlers struct {
 	Deps
 	table *wire.Table
+	// controller says that they answer as a controller, not as a broker.
+	controller bool
 }
 
 // endpoint is the advertised address for a listener.

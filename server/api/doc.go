@@ -54,6 +54,8 @@
 //	  operations that do not exist            INVALID_REQUEST, where Kafka says UNKNOWN_SERVER_ERROR
 //	  loggers                                 there is one, root; its level is that of every line
 //	  client metrics, match                   regular expressions are those of RE2, where Kafka has Java's
+//	  brokers, asked as the controller        checked as the broker does, where Kafka's controller stores what no broker
+//	                                          will take
 //	DescribeConfigs
 //	  a resource named twice                  told once: a few bytes would ask for megabytes
 //	  broker                                  has the keys that begin with gregor.
@@ -68,6 +70,9 @@
 //	  this broker                             INVALID_REQUEST: it could not be used until it was started again
 //	AddRaftVoter
 //	  anybody                                 REQUEST_TIMED_OUT as for a node that is not there: one voter it is
+//	The controller's listener
+//	  what a quorum says to itself            not there: ApiVersions does not name it, and it ends the connection
+//	  DescribeUserScramCredentials            answered, where Kafka names it in ApiVersions and then fails
 //
 // The package turns the errors of the rooms below into Kafka's codes and never
 // touches a connection or a file.

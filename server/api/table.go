@@ -1,6 +1,8 @@
 package api
 
 import (
+	"slices"
+
 	"github.com/gregor-broker/gregor/wire"
 	"github.com/gregor-broker/gregor/wire/fetch"
 	"github.com/gregor-broker/gregor/wire/produce"
@@ -10,7 +12,24 @@ import (
 // key whose behaviour is not there is not in it: clients test what they see.
 func Table(d Deps) *wire.Table {
 	h := &handlers{Deps: d}
-	h.table = wire.NewTable(h.metered([]wire.Spec{
+	h.table = wire.NewTable(h.metered(h.rows()))
+	return h.table
+}
+
+// controllerKeys are what a controller serves clients on its own listener (KIP-919, KIP-853; ControllerApis), as far as it is
+// there. What Kafka's controllers and brokers say to each other is not: nobody else belongs to this quorum.
+var controllerKeys = []int16{18, 19, 20, 29, 30, 31, 32, 33, 37, 43, 44, 45, 46, 49, 50, 51, 55, 57, 60, 64, 80, 81}
+
+// ControllerTable is what is served on a listener of controller.listener.names; any other key ends the connection, as in Kafka.
+func ControllerTable(d Deps) *wire.Table {
+	h := &handlers{Deps: d, controller: true}
+	h.table = wire.NewTable(h.metered(slices.DeleteFunc(h.rows(), func(s wire.Spec) bool { return !slices.Contains(controllerKeys, s.Key) })))
+	return h.table
+}
+
+// rows are the handlers of all that is served anywhere.
+func (h *handlers) rows() []wire.Spec {
+	return []wire.Spec{
 		{Key: 0, Name: "Produce", AdvertiseMin: 0, Min: produce.MinVersion, Max: produce.MaxVersion, FlexibleFrom: produce.FlexibleFrom, Handle: h.produce},
 		{Key: 1, Name: "Fetch", AdvertiseMin: 4, Min: fetch.MinVersion, Max: fetch.MaxVersion, FlexibleFrom: fetch.FlexibleFrom, Handle: h.fetch},
 		{Key: 2, Name: "ListOffsets", AdvertiseMin: 1, Min: 1, Max: 11, FlexibleFrom: 6, Handle: cold(h.listOffsets)},
@@ -66,6 +85,5 @@ func Table(d Deps) *wire.Table {
 		{Key: 75, Name: "DescribeTopicPartitions", AdvertiseMin: 0, Min: 0, Max: 0, FlexibleFrom: 0, Handle: cold(h.describeTopicPartitions)},
 		{Key: 80, Name: "AddRaftVoter", AdvertiseMin: 0, Min: 0, Max: 1, FlexibleFrom: 0, Handle: cold(h.addRaftVoter)},
 		{Key: 81, Name: "RemoveRaftVoter", AdvertiseMin: 0, Min: 0, Max: 0, FlexibleFrom: 0, Handle: cold(h.removeRaftVoter)},
-	}))
-	return h.table
+	}
 }

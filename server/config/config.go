@@ -23,14 +23,18 @@ type Config struct {
 	Rack string
 	// Listeners are the broker's own, in the order written. The controller's are not among them.
 	Listeners []Listener
-	// ControllerListeners are the controller's, named for the metadata quorum. Nothing needs to listen there on a
-	// single node.
+	// ControllerListeners are the controller's. Where listeners names none, it is one that the metadata log names and
+	// nobody opens.
 	ControllerListeners []Listener
+	// OpenControllerListeners are those of ControllerListeners that this node opens, for tools that ask the controller.
+	OpenControllerListeners []Listener
 	// InterBrokerListener is the name of the listener brokers use among themselves.
 	InterBrokerListener string
 	// Advertised are the addresses told to clients, one for each broker listener that is advertised. A port of 0 stands
 	// for the one the operating system picks for the listener of the same name.
 	Advertised []Endpoint
+	// ControllerAdvertised are the addresses of ControllerListeners that others are told, in the same order.
+	ControllerAdvertised []Endpoint
 
 	// LogDirs are absolute paths, in the order written, without repetitions.
 	LogDirs []string

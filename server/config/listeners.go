@@ -187,6 +187,12 @@ func (c *Config) parseListeners(protocols map[string]string, controller map[stri
 		c.listenerLimits(&l)
 		if controller[l.Name] {
 			c.ControllerListeners = append(c.ControllerListeners, l)
+			if l.Protocol == "PLAINTEXT" {
+				c.OpenControllerListeners = append(c.OpenControllerListeners, l)
+			} else {
+				// Nobody but tools needs it, so a directory of a broker that was more careful can still be taken over.
+				c.Warnings = append(c.Warnings, fmt.Sprintf("listener %s of the controller asks for %s, and this broker speaks PLAINTEXT only: it is not opened", l.Name, l.Protocol))
+			}
 			continue
 		}
 		if l.Protocol != "PLAINTEXT" {
@@ -225,6 +231,13 @@ func bothFamilies(a, b string) bool {
 // file says localhost, which works on the machine where somebody tries it out.
 func (c *Config) advertise(controller map[string]bool) error {
 	name := "advertised.listeners"
+	for _, l := range c.ControllerListeners {
+		e := Endpoint{Name: l.Name, Host: l.Host, Port: l.Port}
+		if a, err := netip.ParseAddr(e.Host); err == nil && a.IsUnspecified() {
+			e.Host = ""
+		}
+		c.ControllerAdvertised = append(c.ControllerAdvertised, e)
+	}
 	var list []Endpoint
 	if c.IsSet(name) {
 		for _, item := range c.List(name) {
@@ -238,7 +251,12 @@ func (c *Config) advertise(controller map[string]bool) error {
 				}
 			}
 			if controller[e.Name] {
-				continue // told to other controllers, of which there are none
+				for i := range c.ControllerAdvertised {
+					if c.ControllerAdvertised[i].Name == e.Name {
+						c.ControllerAdvertised[i] = e
+					}
+				}
+				continue
 			}
 			if !c.hasListener(e.Name) {
 				return c.listenerError(name, "listener %s is not in listeners", e.Name)
@@ -254,23 +272,29 @@ func (c *Config) advertise(controller map[string]bool) error {
 	if len(list) == 0 {
 		return c.listenerError(name, "expected at least one listener of the broker")
 	}
-	for i := range list {
-		e := &list[i]
-		if a, err := netip.ParseAddr(e.Host); err == nil && a.IsUnspecified() {
-			return c.listenerError(name, "clients cannot connect to %s; set advertised.listeners to a name or address of this machine", e.Host)
-		}
-		if e.Host != "" {
-			continue
-		}
-		e.Host = "localhost"
-		if !c.localOnly {
-			if host, err := c.hostname(); err == nil && host != "" {
-				e.Host = host
+	for _, all := range [][]Endpoint{c.ControllerAdvertised, list} {
+		for i := range all {
+			e := &all[i]
+			if a, err := netip.ParseAddr(e.Host); err == nil && a.IsUnspecified() {
+				return c.listenerError(name, "clients cannot connect to %s; set advertised.listeners to a name or address of this machine", e.Host)
+			}
+			if e.Host == "" {
+				e.Host = c.ownHost()
 			}
 		}
 	}
 	c.Advertised = list
 	return nil
+}
+
+// ownHost is the host that others are told where none is written.
+func (c *Config) ownHost() string {
+	if !c.localOnly {
+		if host, err := c.hostname(); err == nil && host != "" {
+			return host
+		}
+	}
+	return "localhost"
 }
 
 func (c *Config) hasListener(name string) bool {

@@ -228,6 +228,35 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
+// Where the controller's listener is opened and what is told of it (KafkaConfig.effectiveAdvertisedControllerListeners).
+func TestControllerListeners(t *testing.T) {
+	for _, c := range []struct {
+		file, open, advertised string
+		warnings               int
+	}{
+		{"", "", "localhost:9093", 0},
+		{"listeners=PLAINTEXT://:9092", "", "localhost:9093", 0},
+		{"listeners=PLAINTEXT://:9092,CONTROLLER://:9095", ":9095", "gregor-host:9095", 0},
+		{"listeners=PLAINTEXT://:9092,CONTROLLER://0.0.0.0:9095", "0.0.0.0:9095", "gregor-host:9095", 0},
+		{"listeners=PLAINTEXT://:9092,CONTROLLER://localhost:0", "localhost:0", "localhost:0", 0},
+		{"listeners=PLAINTEXT://:9092,CONTROLLER://:9095\nadvertised.listeners=PLAINTEXT://a:1,CONTROLLER://b:2", ":9095", "b:2", 0},
+		{"listeners=PLAINTEXT://:9092,CONTROLLER://:9095\nlistener.security.protocol.map=CONTROLLER:SASL_SSL,PLAINTEXT:PLAINTEXT", "", "gregor-host:9095", 1},
+	} {
+		got := fromText(t, c.file)
+		open := ""
+		for _, l := range got.OpenControllerListeners {
+			open += l.Addr()
+		}
+		if open != c.open || len(got.ControllerAdvertised) != 1 || got.ControllerAdvertised[0].Addr() != c.advertised || len(got.Warnings) != c.warnings {
+			t.Errorf("%q: open %q advertised %+v warnings %q", c.file, open, got.ControllerAdvertised, got.Warnings)
+		}
+	}
+	_, err := load("server.properties", []byte("listeners=PLAINTEXT://:9092,CONTROLLER://:9095\nadvertised.listeners=PLAINTEXT://a:1,CONTROLLER://0.0.0.0:2"), nil, nil, atHome)
+	if err == nil || !strings.Contains(err.Error(), "clients cannot connect to 0.0.0.0") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestListeners(t *testing.T) {
 	c := fromText(t, "listeners=INSIDE://:9092,CONTROLLER://10.0.0.1:9093,outside://[fe80::1]:9094\nlistener.security.protocol.map=INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT\n"+
 		"inter.broker.listener.name=OUTSIDE\nmax.connections.per.ip.overrides=10.0.0.9:3,[::1]:4\n")
@@ -236,6 +265,9 @@ func TestListeners(t *testing.T) {
 	}
 	if c.Advertised[0].Addr() != "gregor-host:9092" || c.Advertised[1].Addr() != "[fe80::1]:9094" || c.InterBrokerListener != "OUTSIDE" {
 		t.Errorf("advertised %+v between brokers %s", c.Advertised, c.InterBrokerListener)
+	}
+	if len(c.OpenControllerListeners) != 1 || len(c.ControllerAdvertised) != 1 || c.ControllerAdvertised[0].Addr() != "10.0.0.1:9093" {
+		t.Errorf("open %+v advertised %+v", c.OpenControllerListeners, c.ControllerAdvertised)
 	}
 	if want := map[string]int32{"10.0.0.9": 3, "::1": 4}; !reflect.DeepEqual(c.Network.PerIPOverrides, want) {
 		t.Errorf("overrides %v", c.Network.PerIPOverrides)

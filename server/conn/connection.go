@@ -54,6 +54,7 @@ func (e *exchange) release() {
 type connection struct {
 	s     *Server
 	nc    net.Conn
+	table *wire.Table // of its listener
 	facts wire.Conn
 	ip    netip.Addr
 
@@ -94,7 +95,7 @@ type connection struct {
 
 func newConnection(s *Server, nc net.Conn, listener string, ip netip.Addr) *connection {
 	c := &connection{
-		s: s, nc: nc, ip: ip,
+		s: s, nc: nc, ip: ip, table: s.opts.Table,
 		facts: wire.Conn{
 			ID:         s.lastID.Add(1),
 			RemoteAddr: nc.RemoteAddr().String(),
@@ -104,6 +105,9 @@ func newConnection(s *Server, nc net.Conn, listener string, ip netip.Addr) *conn
 		wake:       make(chan struct{}, 1),
 		stop:       make(chan struct{}),
 		goroutines: 1,
+	}
+	if t := s.opts.Tables[listener]; t != nil {
+		c.table = t
 	}
 	c.space.L = &c.mu
 	c.idleSince.Store(s.coarse.Load())

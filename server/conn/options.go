@@ -29,8 +29,9 @@ type Clock struct {
 
 // Options configures a Server; zero values stand for the defaults.
 type Options struct {
-	Table  *wire.Table  // the APIs; required
-	Logger *slog.Logger // nil for slog.Default
+	Table  *wire.Table            // the APIs; required
+	Tables map[string]*wire.Table // the APIs of listeners that have others, by name
+	Logger *slog.Logger           // nil for slog.Default
 	// MaxRequestBytes is the largest frame, without its length prefix.
 	MaxRequestBytes int
 	// MaxConnections bounds the connections of all listeners; at the bound each listener accepts one more and lets it wait

@@ -178,7 +178,7 @@ func (c *connection) readFrame() (frame, error) {
 // of that size it grows with what arrives, so a client that only announces bytes costs little.
 func (c *connection) readLarge(n int) (frame, error) {
 	key, version := wire.PeekHeader(c.buf[c.r+prefixBytes:])
-	if _, err := c.s.opts.Table.Check(key, version); err != nil {
+	if _, err := c.table.Check(key, version); err != nil {
 		return frame{}, &protocolError{err: err}
 	}
 	// Waiting for memory is not the client's fault: its clock stands meanwhile.
@@ -311,7 +311,7 @@ func (c *connection) handle(e *exchange, f frame) error {
 	defer c.discard(f)
 	r := &e.request
 	r.ClientID = c.clientID
-	if err := wire.ParseHeader(c.s.opts.Table, f.bytes, r); err != nil {
+	if err := wire.ParseHeader(c.table, f.bytes, r); err != nil {
 		return err
 	}
 	c.clientID = r.ClientID

@@ -15,7 +15,7 @@ import (
 // ErrServerClosed is why connections end at Close.
 var ErrServerClosed = errors.New("server closed")
 
-// Server accepts connections and serves their requests from one table. Its methods are safe for concurrent use.
+// Server accepts connections and serves their requests from the table of their listener. Its methods are safe for concurrent use.
 type Server struct {
 	opts     Options
 	log      *slog.Logger

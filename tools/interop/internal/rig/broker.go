@@ -25,6 +25,7 @@ const readyLimit = 90 * time.Second
 // is may change from start to start. For one goroutine.
 type Broker struct {
 	Addr       string // host:port of the plain listener
+	Controller string // host:port of the controller's listener
 	Dir        string // working directory: server.properties, data/, and one log per start
 	Properties string // path of server.properties
 	Data       string // log.dirs
@@ -75,7 +76,7 @@ func NewBrokerAt(e *Env, name string, port int, extra ...string) (*Broker, error
 		"group.initial.rebalance.delay.ms=0",
 	}
 	b := &Broker{
-		Addr: fmt.Sprintf("localhost:%d", ports[0]), Dir: dir, env: e, port: ports[0],
+		Addr: fmt.Sprintf("localhost:%d", ports[0]), Controller: fmt.Sprintf("localhost:%d", ports[1]), Dir: dir, env: e, port: ports[0],
 		Properties: filepath.Join(dir, "server.properties"), Data: filepath.Join(dir, "data"),
 	}
 	text := strings.Join(append(lines, extra...), "\n") + "\n"
@@ -91,7 +92,7 @@ func AdoptBroker(e *Env, dir string) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{
-		Addr: fmt.Sprintf("localhost:%d", ports[0]), Dir: dir, env: e, port: ports[0],
+		Addr: fmt.Sprintf("localhost:%d", ports[0]), Controller: fmt.Sprintf("localhost:%d", ports[1]), Dir: dir, env: e, port: ports[0],
 		Properties: filepath.Join(dir, "p"), Data: filepath.Join(dir, "data"),
 	}
 	text, err := os.ReadFile(b.Properties)
@@ -112,7 +113,7 @@ func AdoptData(e *Env, from *Broker, dir string) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{
-		Addr: from.Addr, Dir: dir, env: e, port: from.port,
+		Addr: from.Addr, Controller: from.Controller, Dir: dir, env: e, port: from.port,
 		Properties: filepath.Join(dir, "server.properties"), Data: filepath.Join(dir, filepath.Base(from.Data)),
 	}
 	return b, os.WriteFile(b.Properties, bytes.ReplaceAll(text, []byte(from.Data), []byte(b.Data)), 0o644)

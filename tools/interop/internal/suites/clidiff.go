@@ -45,9 +45,9 @@ var cliTools = map[string]string{
 	"console-producer":    "org.apache.kafka.tools.ConsoleProducer",
 }
 
-// cliStep is one command line. In its words {b} stands for the broker's address, {1} for the first data
+// cliStep is one command line. In its words {b} stands for the broker's address, {c} for the controller's, {1} for the first data
 // directory, {2} for the second one, {p} for the path of server.properties, {t} for the time of the sixth record, {id:TOPIC} for a
-// topic's id and {NAME.json} for the path of a file; a command without {b} gets --bootstrap-server in front. A tool with a star
+// topic's id and {NAME.json} for the path of a file; a command without {b} and {c} gets --bootstrap-server in front. A tool with a star
 // changes something: the next step begins when the broker knows all that its controller has taken. Two stars are for moves between
 // directories, which go on behind the answer: the next step begins when they are over. With an ampersand the command goes on behind the
 // steps that follow, which begin when its group is stable.
@@ -60,9 +60,9 @@ type cliStep struct {
 
 // clidiff runs the same console tools against a fresh broker on trial and a fresh Apache Kafka, and compares what they print.
 func clidiff(s *rig.S) {
-	steps := cliSteps
+	steps := slices.Concat(cliSteps, cliControllerSteps)
 	if s.Groups {
-		steps = slices.Concat(cliSteps, cliGroupSteps)
+		steps = append(steps, cliGroupSteps...)
 	}
 	var sides [2]*cliSide
 	ready := s.Test("brokers-start", 3*time.Minute, func(t *rig.T) {
@@ -244,7 +244,7 @@ func (c *cliSide) stop() error {
 // fill puts this side's own values into a text.
 func (c *cliSide) fill(text string) string {
 	text = strings.NewReplacer(
-		"{b}", c.broker.Addr, "{1}", c.broker.Data, "{2}", c.second, "{p}", c.broker.Properties,
+		"{b}", c.broker.Addr, "{c}", c.broker.Controller, "{1}", c.broker.Data, "{2}", c.second, "{p}", c.broker.Properties,
 		"{t}", strconv.FormatInt(cliTime+5*1000, 10)).Replace(text)
 	for name := range cliFiles {
 		text = strings.ReplaceAll(text, "{"+name+"}", filepath.Join(c.files, name))
@@ -283,7 +283,7 @@ func (c *cliSide) ask(ctx context.Context, step cliStep) cliAnswer {
 		return cliAnswer{err: fmt.Errorf("no tool is called %q", tool)}
 	}
 	words := step.words
-	if words != "--help" && words != "--version" && !strings.Contains(words, "{b}") {
+	if words != "--help" && words != "--version" && !strings.Contains(words, "{b}") && !strings.Contains(words, "{c}") {
 		words = "--bootstrap-server {b} " + words
 	}
 	if m := cliTopicID.FindStringSubmatch(words); m != nil {

@@ -10,7 +10,7 @@ type cliIntent struct {
 
 var cliIntents = []cliIntent{
 	{regexp.MustCompile(`^configs/`), regexp.MustCompile(`^gregor\.`), "settings of the broker's own"},
-	{regexp.MustCompile(`^configs/logger-describe$`), regexp.MustCompile(`^([^r=]|r[^o=]|ro[^o=]|roo[^t=])`), "one level for all lines: no logger but root"},
+	{regexp.MustCompile(`^configs/(controller-)?logger-describe$`), regexp.MustCompile(`^([^r=]|r[^o=]|ro[^o=]|roo[^t=])`), "one level for all lines: no logger but root"},
 	{regexp.MustCompile(`^api-versions`), regexp.MustCompile(`^(SaslHandshake|SaslAuthenticate|[A-Za-z]*DelegationToken|[A-Za-z]*Share[A-Za-z]*|StreamsGroup[A-Za-z]*)\([0-9]+\): `),
 		"what is not there is not advertised: SASL, delegation tokens, share and streams groups"},
 }
