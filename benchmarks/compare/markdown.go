@@ -30,7 +30,7 @@ func (r *report) writeMarkdown(file string) error {
 	fmt.Fprintf(&out, "# Benchmark of %s\n\n", r.Time.Format("2 January 2006"))
 	fmt.Fprintf(&out, "Commit %s. %s, %d processors, %d MiB of memory, Linux %s, %s. Medians of %d rounds (least to most); contestants took turns in\none run. "+
 		"`gregor` is durable: every acknowledgement waited for a sync. `kafka` is Apache Kafka 4.3.1 as it is by default, which acknowledges from\nthe page cache; `kafka-flush` is the same with `log.flush.interval.messages=1`. "+
-		"`floor` is a program that only reads a request, checks its sum,\nwrites and syncs. What the figures mean: [benchmarks/README.md](README.md).\n\n",
+		"`floor` is a program that only reads a request, checks its sum,\nwrites and syncs. What the figures mean: `benchmarks/README.md`.\n\n",
 		r.Commit, r.Machine.CPU, r.Machine.Cores, r.Machine.MemoryMiB, r.Machine.Kernel, r.Machine.Go, r.Settings.Rounds)
 	if len(r.Command) > 0 {
 		fmt.Fprintf(&out, "```\n%s\n```\n\n", r.Command)

@@ -150,8 +150,9 @@ func (m *Machine) checkSize(members int, known bool) *refusal {
 	return nil
 }
 
-// identify finds the member a heartbeat is from: nil for a new one. A static member that joins again under a new id comes with the member it
-// replaces.
+// identify finds the member a heartbeat is from: nil for a new one. A static member that joins again under a new id, or after it went away for
+// a while, comes with the member it replaces. One that joins again under the id that has its place, because the answer to its first try was
+// lost or it was fenced, is that member, as a dynamic one is; Kafka 4.3 tells it that its own instance id is taken, and the Java client ends.
 func (g *consumerGroup) identify(q *kmsg.ConsumerGroupHeartbeatRequest) (x, replaced *consumerMember, no *refusal) {
 	joining := q.MemberEpoch == 0
 	if q.InstanceID == nil {
@@ -169,6 +170,8 @@ func (g *consumerGroup) identify(q *kmsg.ConsumerGroupHeartbeatRequest) (x, repl
 		switch {
 		case x == nil:
 			return g.member(q.MemberID), nil, nil
+		case x.classic == nil && x.epoch != leftStatic && x.id == q.MemberID:
+			return x, nil, nil
 		case x.classic == nil && x.epoch != leftStatic:
 			return nil, nil, refuse(codeUnreleasedInstanceID, "Static member %s with instance id %s cannot join the group because the instance id is owned by %s member.",
 				q.MemberID, *q.InstanceID, x.id)

@@ -140,6 +140,36 @@ func TestUnknownState(t *testing.T) {
 	}
 }
 
+// TestStaticJoinAgain: a static member whose join was not answered asks again under its id, as often as it takes, over a restart of the broker
+// too; another member id finds the place taken.
+func TestStaticJoinAgain(t *testing.T) {
+	r := newRig(t)
+	instance := "i"
+	join := func(id string) *kmsg.ConsumerGroupHeartbeatResponse {
+		q := beatOf("g", id, 0, "t")
+		q.InstanceID = &instance
+		return r.beat(q)
+	}
+	whole := func(a *kmsg.ConsumerGroupHeartbeatResponse) bool {
+		return a.ErrorCode == codeNone && a.MemberEpoch == 2 && a.Assignment != nil && len(a.Assignment.Topics[0].Partitions) == simPartitions
+	}
+	join("a")
+	for range 2 {
+		if a := join("a"); !whole(a) {
+			t.Fatalf("%+v", a)
+		}
+		if a := join("b"); a.ErrorCode != codeUnreleasedInstanceID {
+			t.Fatalf("%+v", a)
+		}
+		r.restart()
+	}
+	q := beatOf("g", "a", 2)
+	q.InstanceID = &instance
+	if a := r.beat(q); a.ErrorCode != codeNone {
+		t.Fatalf("%+v", a)
+	}
+}
+
 // TestAssignors: names and class names of group.consumer.assignors, and what is not known here.
 func TestAssignors(t *testing.T) {
 	for _, c := range []struct {

@@ -375,6 +375,9 @@ func (c *modernClient) heard(w *world, q *kmsg.ConsumerGroupHeartbeatRequest, r 
 		c.lose()
 		c.wait(w)
 	case codeUnreleasedInstanceID:
+		if strings.HasSuffix(*r.ErrorMessage, " by "+c.id+" member.") {
+			w.fail("%s is told that it holds its own instance id", c.name)
+		}
 		c.wait(w)
 	case codeFencedInstanceID:
 		c.lose()
