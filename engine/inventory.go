@@ -22,10 +22,14 @@ type foundLog struct{ base, size int64 }
 func (l *Log) inventory() (inventory, error) {
 	var inv inventory
 	disk := l.store.opt.FS
-	if err := l.finishSwaps(); err != nil {
+	entries, err := disk.ReadDir(l.path)
+	if err != nil {
 		return inv, err
 	}
-	entries, err := disk.ReadDir(l.path)
+	swapped, err := l.finishSwaps(entries)
+	if err == nil && swapped {
+		entries, err = disk.ReadDir(l.path)
+	}
 	if err != nil {
 		return inv, err
 	}
@@ -119,13 +123,10 @@ func (l *Log) dropBelow(list []*segment.Segment, start int64) ([]*segment.Segmen
 // finishSwaps completes or undoes an interrupted cleaning, by the protocol of
 // Kafka's LogLoader: output still named .cleaned is incomplete and goes,
 // together with .swap files at or above it; the other .swap files are whole,
-// so the segments they replace go and they take their names.
-func (l *Log) finishSwaps() error {
+// so the segments they replace go and they take their names. It reports whether
+// the directory is no longer what entries say.
+func (l *Log) finishSwaps(entries []fs.DirEntry) (swapped bool, err error) {
 	disk := l.store.opt.FS
-	entries, err := disk.ReadDir(l.path)
-	if err != nil {
-		return err
-	}
 	incomplete := int64(-1)
 	var cleaned, swaps []string
 	for _, e := range entries {
@@ -141,7 +142,7 @@ func (l *Log) finishSwaps() error {
 		}
 	}
 	if len(cleaned)+len(swaps) == 0 {
-		return nil
+		return false, nil
 	}
 	var errs []error
 	remove := func(name string) { errs = append(errs, disk.Remove(filepath.Join(l.path, name))) }
@@ -159,7 +160,7 @@ func (l *Log) finishSwaps() error {
 		}
 		next, err := l.swapEnd(name, base)
 		if err != nil {
-			return err
+			return true, err
 		}
 		if from < 0 || base < from {
 			from = base
@@ -171,7 +172,7 @@ func (l *Log) finishSwaps() error {
 		errs = append(errs, disk.SyncDir(l.path))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return true, err
 	}
 	for _, name := range cleaned {
 		remove(name)
@@ -187,14 +188,14 @@ func (l *Log) finishSwaps() error {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return true, err
 	}
 	// Each step is durable before the next: the old segments go before a new
 	// one appears, and a .log takes its name before its indexes do, so that
 	// after a crash here the range to replace, which .log.swap files say, never
 	// has new indexes in it.
 	if err := disk.SyncDir(l.path); err != nil {
-		return err
+		return true, err
 	}
 	for _, logs := range []bool{true, false} {
 		for _, name := range whole {
@@ -203,14 +204,14 @@ func (l *Log) finishSwaps() error {
 				continue
 			}
 			if err := disk.Rename(filepath.Join(l.path, name), filepath.Join(l.path, to)); err != nil {
-				return err
+				return true, err
 			}
 		}
 		if err := disk.SyncDir(l.path); err != nil {
-			return err
+			return true, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // swapEnd finds the offset behind the last batch of a .log.swap file.

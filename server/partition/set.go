@@ -103,29 +103,10 @@ func (s *Set) Start(im *meta.Image, found []engine.DirInfo, keep map[string]bool
 	if err != nil {
 		return err
 	}
-	var jobs []work
-	for _, t := range im.Topics() {
-		c := s.opt.Config(im, t.Name)
-		for _, r := range t.Partitions {
-			if !hosts(r, s.opt.Self) {
-				continue
-			}
-			name := LogName(t.Name, r.ID)
-			w := work{topic: t, replica: r, config: c, dir: s.directory(r)}
-			if dir, ok := where[name]; ok {
-				id, err := s.opt.Store.ReadID(dir, name)
-				switch {
-				case err != nil:
-					s.opt.Logger.Error("cannot read a partition's id; it stays offline", "partition", name, "error", err)
-					w.existing = dir
-				case id == engine.ID(t.ID) || id == (engine.ID{}):
-					w.existing = dir
-				}
-				if w.existing != "" {
-					delete(where, name)
-				}
-			}
-			jobs = append(jobs, w)
+	jobs := s.jobs(im, where)
+	for _, w := range jobs {
+		if w.existing != "" {
+			delete(where, LogName(w.topic.Name, w.replica.ID))
 		}
 	}
 	for name, dir := range where {
@@ -139,6 +120,36 @@ func (s *Set) Start(im *meta.Image, found []engine.DirInfo, keep map[string]bool
 	}
 	s.open(jobs)
 	return nil
+}
+
+// jobs is what is to be opened or created for the image. A directory of a partition's name that has another topic's id is not its.
+func (s *Set) jobs(im *meta.Image, where map[string]string) []work {
+	var jobs []work
+	for _, t := range im.Topics() {
+		c := s.opt.Config(im, t.Name)
+		for _, r := range t.Partitions {
+			if hosts(r, s.opt.Self) {
+				jobs = append(jobs, work{topic: t, replica: r, config: c, dir: s.directory(r)})
+			}
+		}
+	}
+	together(len(jobs), func(i int) {
+		w := &jobs[i]
+		name := LogName(w.topic.Name, w.replica.ID)
+		dir, ok := where[name]
+		if !ok {
+			return
+		}
+		id, err := s.opt.Store.ReadID(dir, name)
+		switch {
+		case err != nil:
+			s.opt.Logger.Error("cannot read a partition's id; it stays offline", "partition", name, "error", err)
+			w.existing = dir
+		case id == engine.ID(w.topic.ID) || id == (engine.ID{}):
+			w.existing = dir
+		}
+	})
+	return jobs
 }
 
 func hosts(p *meta.Partition, self int32) bool {
@@ -163,31 +174,27 @@ func (s *Set) directory(p *meta.Partition) string {
 // waiting for the disk, whose file system makes the syncs of many one.
 const openers = 16
 
+// together calls f for 0 to n-1, openers of them at a time.
+func together(n int, f func(i int)) {
+	if n == 1 {
+		f(0)
+		return
+	}
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(n, openers) {
+		all.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				f(int(i))
+			}
+		})
+	}
+	all.Wait()
+}
+
 // open does the jobs.
 func (s *Set) open(jobs []work) {
-	workers := min(len(jobs), openers)
-	if workers <= 1 {
-		for i := range jobs {
-			jobs[i].out = s.openOne(&jobs[i])
-		}
-	} else {
-		next := make(chan *work)
-		var all sync.WaitGroup
-		for range workers {
-			all.Add(1)
-			go func() {
-				defer all.Done()
-				for w := range next {
-					w.out = s.openOne(w)
-				}
-			}()
-		}
-		for i := range jobs {
-			next <- &jobs[i]
-		}
-		close(next)
-		all.Wait()
-	}
+	together(len(jobs), func(i int) { jobs[i].out = s.openOne(&jobs[i]) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range jobs {
