@@ -127,7 +127,7 @@ func (r *recoveryRun) segment(list []*segment.Segment, i int, first bool) (done 
 		// It was rolled: the entry that closes its time index may not have been on the disk.
 		err = s.Seal()
 	}
-	if err == nil && first && trust.Position == 0 && r.point > s.Base() && !out.Adopted {
+	if err == nil && first && trust.Position == 0 && r.point > s.Base() && !out.Adopted && !(trust.Times && s.Unindexed()) {
 		// The recovery point stands above entries that were made again.
 		err = s.SyncIndexes()
 	}

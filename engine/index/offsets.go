@@ -24,12 +24,10 @@ type Offsets struct {
 // The file may be missing; it is created by Create or the first write. maxBytes
 // is segment.index.bytes.
 func OpenOffsets(f vfs.FS, name string, base, maxBytes int64) (*Offsets, error) {
-	t, err := openTable(f, name, OffsetWidth, maxBytes)
-	if err != nil {
+	x := &Offsets{base: base}
+	if err := x.open(f, name, OffsetWidth, maxBytes); err != nil {
 		return nil, err
 	}
-	x := &Offsets{base: base}
-	x.fs, x.name, x.width, x.maximum, x.written, x.created = t.fs, t.name, t.width, t.maximum, t.written, t.created
 	return x, nil
 }
 

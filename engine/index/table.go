@@ -35,23 +35,24 @@ type table struct {
 	mapping vfs.Mapping
 	file    vfs.File
 	created bool
+	exact   bool // the file ends with the last entry written
 	gone    bool // the name may be another file's: nothing is opened any more
 	held    bool // entries stay in memory
 }
 
-// openTable opens name, which may not exist. A trailing partial entry is
-// ignored and overwritten by the next append.
-func openTable(f vfs.FS, name string, width int, maxBytes int64) (*table, error) {
-	t := &table{fs: f, name: name, width: width, maximum: int(maxBytes / int64(width))}
+// open begins with what the file name holds; it may not exist. A trailing
+// partial entry is ignored and overwritten by the next append.
+func (t *table) open(f vfs.FS, name string, width int, maxBytes int64) error {
+	t.fs, t.name, t.width, t.maximum = f, name, width, int(maxBytes/int64(width))
 	info, err := f.Stat(name)
 	switch {
 	case err == nil:
 		t.written = int(info.Size() / int64(width))
-		t.created = true
+		t.created, t.exact = true, info.Size()%int64(width) == 0
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("index %s: %w", name, err)
+		return fmt.Errorf("index %s: %w", name, err)
 	}
-	return t, nil
+	return nil
 }
 
 // Len is the number of entries.
@@ -123,6 +124,7 @@ func (t *table) flushLocked() error {
 	if len(t.pending) == 0 || t.held {
 		return nil
 	}
+	t.exact = false
 	return t.withFileLocked(func(f vfs.File) error {
 		if _, err := f.WriteAt(t.pending, int64(t.written*t.width)); err != nil {
 			return err
@@ -162,7 +164,7 @@ func (t *table) Sync() error {
 	return t.withFileLocked(vfs.Sync)
 }
 
-// Truncate keeps the first n entries and cuts the file to exactly those.
+// Truncate keeps the first n entries and cuts the file to exactly those. A file that was found so is not opened.
 func (t *table) Truncate(n int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -170,12 +172,12 @@ func (t *table) Truncate(n int) error {
 		if keep := (n - t.written) * t.width; keep < len(t.pending) {
 			t.pending = t.pending[:keep]
 		}
-		if len(t.pending) > 0 || !t.created {
+		if len(t.pending) > 0 || !t.created || t.exact {
 			return nil
 		}
 	} else {
 		t.pending = t.pending[:0]
-		t.written = n
+		t.written, t.exact = n, false
 	}
 	return t.withFileLocked(func(f vfs.File) error { return f.Truncate(int64(t.written * t.width)) })
 }
@@ -248,7 +250,7 @@ func (t *table) search(keep func(entry []byte) bool, found func(entry []byte)) (
 func (t *table) searchFirst(first int, keep func(entry []byte) bool, found func(entry []byte)) (n int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	err = t.viewLocked(func(at func(int) ([]byte, error)) error {
+	err = t.viewLocked(false, func(at func(int) ([]byte, error)) error {
 		lo, hi := 0, min(t.lenLocked(), first)
 		// The tail of an index is what almost every lookup wants: look there
 		// first, so that a search does not touch cold pages in the middle.
@@ -292,7 +294,7 @@ func (t *table) searchFirst(first int, keep func(entry []byte) bool, found func(
 func (t *table) each(f func(i int, entry []byte) bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.viewLocked(func(at func(int) ([]byte, error)) error {
+	return t.viewLocked(true, func(at func(int) ([]byte, error)) error {
 		for i, n := 0, t.lenLocked(); i < n; i++ {
 			e, err := at(i)
 			if err != nil {
@@ -306,10 +308,37 @@ func (t *table) each(f func(i int, entry []byte) bool) error {
 	})
 }
 
-// viewLocked gives f random access to the entries.
-func (t *table) viewLocked(f func(at func(int) ([]byte, error)) error) error {
+// final passes the last entry to found.
+func (t *table) final(found func(entry []byte)) (ok bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	err = t.viewLocked(true, func(at func(int) ([]byte, error)) error {
+		n := t.lenLocked()
+		if n == 0 {
+			return nil
+		}
+		e, err := at(n - 1)
+		if err == nil {
+			ok = true
+			found(e)
+		}
+		return err
+	})
+	return ok, err
+}
+
+// viewLocked gives f random access to the entries. The few of a small file are read for what is asked once, so that opening ten thousand
+// logs does not leave as many mappings behind.
+func (t *table) viewLocked(once bool, f func(at func(int) ([]byte, error)) error) error {
+	var small []byte
 	if t.written > 0 {
-		if err := t.openLocked(); err != nil {
+		var err error
+		if once && t.mapping == nil && t.file == nil && !t.gone && t.written*t.width <= pendingBytes {
+			small, err = t.readLocked()
+		} else {
+			err = t.openLocked()
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -322,6 +351,9 @@ func (t *table) viewLocked(f func(at func(int) ([]byte, error)) error) error {
 				return t.pending[off : off+t.width], nil
 			}
 			off := i * t.width
+			if small != nil {
+				return small[off : off+t.width], nil
+			}
 			if t.mapping != nil && off+t.width <= len(t.mapping.Bytes()) {
 				return t.mapping.Bytes()[off : off+t.width], nil
 			}
@@ -335,6 +367,19 @@ func (t *table) viewLocked(f func(at func(int) ([]byte, error)) error) error {
 		return fmt.Errorf("index %s: cannot read mapped entries: %w", t.name, fault)
 	}
 	return inner
+}
+
+func (t *table) readLocked() ([]byte, error) {
+	f, err := t.fs.OpenFile(t.name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("index %s: open: %w", t.name, err)
+	}
+	p := make([]byte, t.written*t.width)
+	_, err = f.ReadAt(p, 0)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("index %s: read %d entries: %w", t.name, t.written, err)
+	}
+	return p, nil
 }
 
 // openLocked maps the file, at the size it may grow to, or keeps it open for

@@ -23,12 +23,10 @@ type Times struct {
 
 // OpenTimes opens the .timeindex file name, which may be missing.
 func OpenTimes(f vfs.FS, name string, base, maxBytes int64) (*Times, error) {
-	t, err := openTable(f, name, TimeWidth, maxBytes)
-	if err != nil {
+	x := &Times{base: base, last: math.MinInt64}
+	if err := x.open(f, name, TimeWidth, maxBytes); err != nil {
 		return nil, err
 	}
-	x := &Times{base: base, last: math.MinInt64}
-	x.fs, x.name, x.width, x.maximum, x.written, x.created = t.fs, t.name, t.width, t.maximum, t.written, t.created
 	return x, nil
 }
 
@@ -80,8 +78,8 @@ func (x *Times) Lookup(target int64) (timestamp, offset int64, err error) {
 // Last returns the last entry; ok is false when there is none.
 func (x *Times) Last() (timestamp, offset int64, ok bool, err error) {
 	timestamp, offset = -1, x.base
-	n, err := x.search(func([]byte) bool { return true }, func(e []byte) { timestamp, offset = x.decode(e) })
-	return timestamp, offset, n > 0, err
+	ok, err = x.final(func(e []byte) { timestamp, offset = x.decode(e) })
+	return timestamp, offset, ok, err
 }
 
 // KeepBelow cuts every entry whose offset is at or above offset.
@@ -91,6 +89,11 @@ func (x *Times) KeepBelow(offset int64) error {
 		return err
 	}
 	return x.Truncate(n)
+}
+
+// Each calls f for every entry until it returns false; f must not use the index.
+func (x *Times) Each(f func(timestamp, offset int64) bool) error {
+	return x.each(func(_ int, e []byte) bool { return f(x.decode(e)) })
 }
 
 // Check returns how many leading entries have strictly rising timestamps and

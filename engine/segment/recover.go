@@ -34,8 +34,11 @@ type Recovered struct {
 type Trust struct {
 	// Position is that of the batch at which the scan has to begin.
 	Position int64
-	entries  int   // of the offset index that stay
-	point    int64 // the recovery point: time index entries below it stay
+	// Times says that the time index stays as it is, although there is no entry of the offset index to begin at: its entries lie below
+	// the recovery point and are what the batches say. So most segments are that hold little.
+	Times   bool
+	entries int   // of the offset index that stay
+	point   int64 // the recovery point: time index entries below it stay
 }
 
 // Trusted says where a recovery scan must begin so that everything from
@@ -55,8 +58,15 @@ func (s *Segment) Trusted(recoveryPoint int64) (Trust, error) {
 		return Trust{}, err
 	}
 	place, offset, position, err := s.offsets.Below(n, recoveryPoint)
-	if err != nil || place < 0 {
+	if err != nil {
 		return Trust{}, err
+	}
+	if place < 0 {
+		if s.offsets.Len() > 0 {
+			return Trust{}, nil
+		}
+		agree, err := s.timesAgree(recoveryPoint)
+		return Trust{Times: agree}, err
 	}
 	intact := false
 	err = s.scan(position, checkBatch, func(b batch.Batch, h Header) error {
@@ -66,14 +76,50 @@ func (s *Segment) Trusted(recoveryPoint int64) (Trust, error) {
 	if err != nil && !errors.Is(err, errStop) || !intact {
 		return Trust{}, ignore(err, errStop)
 	}
-	return Trust{position, place + 1, recoveryPoint}, nil
+	return Trust{Position: position, entries: place + 1, point: recoveryPoint}, nil
+}
+
+// timesAgree says whether each entry of the time index is of an offset below recoveryPoint and has the largest timestamp up to there.
+func (s *Segment) timesAgree(recoveryPoint int64) (bool, error) {
+	type entry struct{ timestamp, offset int64 }
+	var entries []entry
+	const most = 16 // the offset index would have entries beside so many
+	err := s.times.Each(func(timestamp, offset int64) bool {
+		entries = append(entries, entry{timestamp, offset})
+		return offset < recoveryPoint && len(entries) <= most
+	})
+	if err != nil || len(entries) == 0 {
+		return err == nil, err
+	}
+	if len(entries) < s.times.Len() || len(entries) > most || entries[len(entries)-1].offset >= recoveryPoint {
+		return false, nil
+	}
+	largest := entry{-1, -1}
+	err = s.walk(0, s.size.Load(), func(h Header) bool {
+		if h.MaxTimestamp > largest.timestamp {
+			largest = entry{h.MaxTimestamp, h.LastOffset}
+		}
+		if largest == entries[0] {
+			entries = entries[1:]
+		}
+		return len(entries) > 0
+	})
+	var damage *DamagedError
+	if errors.As(err, &damage) {
+		return false, nil // Verify will say so
+	}
+	return err == nil && len(entries) == 0, err
 }
 
 // Rewind cuts the index entries that a scan from t makes again. Those below
 // the recovery point stay: a recovery after the next crash relies on them.
 func (s *Segment) Rewind(t Trust) error {
 	if t.Position == 0 {
-		return errors.Join(s.offsets.Truncate(0), s.times.Truncate(0))
+		err := s.offsets.Truncate(0)
+		if !t.Times {
+			err = errors.Join(err, s.times.Truncate(0))
+		}
+		return err
 	}
 	n, err := s.times.Check()
 	if err != nil {

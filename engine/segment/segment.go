@@ -407,6 +407,9 @@ func (s *Segment) Sync() error {
 	return nil
 }
 
+// Unindexed reports whether the offset index has no entry, not even one that waits to be written.
+func (s *Segment) Unindexed() bool { return s.offsets.Len() == 0 }
+
 // SyncIndexes makes the index entries so far durable, so that recovery may
 // trust those below the recovery point.
 func (s *Segment) SyncIndexes() error {

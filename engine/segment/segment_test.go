@@ -360,6 +360,82 @@ func TestParseName(t *testing.T) {
 
 // FuzzRecover recovers arbitrary bytes: it must not panic, and what it calls
 // intact must be.
+// TestSmallTimeIndex: of a segment without offset index entries the time index stays as it is if the batches agree, and nothing is written;
+// otherwise it is made again.
+func TestSmallTimeIndex(t *testing.T) {
+	entry := func(timestamp uint64, offset uint32) []byte {
+		return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, timestamp), offset)
+	}
+	const end = base + 4 // offsets 100 to 103 with the timestamps 1000, 1030, 1020, 1030
+	for name, c := range map[string]struct {
+		times, offsets []byte
+		point          int64
+		stays          bool
+	}{
+		"closed":              {times: entry(1030, 1), point: end, stays: true},
+		"closed early":        {times: entry(1000, 0), point: end, stays: true},
+		"closed twice":        {times: append(entry(1000, 0), entry(1030, 1)...), point: end, stays: true},
+		"empty":               {point: end, stays: true},
+		"below the point":     {times: entry(1000, 0), point: base + 1, stays: true},
+		"at the point":        {times: entry(1030, 1), point: base + 1},
+		"another time":        {times: entry(1031, 1), point: end},
+		"another offset":      {times: entry(1030, 3), point: end},
+		"not the largest":     {times: entry(1020, 2), point: end},
+		"falling":             {times: append(entry(1030, 1), entry(1000, 0)...), point: end},
+		"one of two is wrong": {times: append(entry(1000, 0), entry(1030, 2)...), point: end},
+		"nothing is certain":  {times: entry(1030, 1), point: base},
+		"half an entry":       {times: entry(1030, 1), offsets: []byte{0, 0, 0}, point: end, stays: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(t, simfs.Options{})
+			var all []byte
+			for i, timestamp := range []int64{1000, 1030, 1020, 1030} {
+				all = append(all, one(base+int64(i), 1, timestamp, 5)...)
+			}
+			o.IndexIntervalBytes = len64(all)
+			for suffix, data := range map[string][]byte{LogSuffix: all, TimeIndexSuffix: c.times, IndexSuffix: c.offsets} {
+				if err := vfs.WriteFileAtomic(o.FS, FileName("/d", base, suffix), data); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var trace vfs.Trace
+			o.FS = vfs.WithTrace(o.FS, &trace)
+			s, err := Open("/d", base, len64(all), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			trust, err := s.Trusted(c.point)
+			if err != nil || trust.Times != c.stays || trust.Position != 0 {
+				t.Fatalf("%+v, %v", trust, err)
+			}
+			if err := s.Rewind(trust); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := s.Recover(0, base, false, nil); err != nil || out.Damage != nil || out.End != end {
+				t.Fatal(out, err)
+			}
+			if ts, at, err := s.MaxTimestamp(); err != nil || ts != 1030 || at != base+1 {
+				t.Fatal(ts, at, err)
+			}
+			left, err := vfs.ReadFile(o.FS, FileName("/d", base, TimeIndexSuffix))
+			if err != nil || c.stays && !bytes.Equal(left, c.times) || !c.stays && len(left) > 0 {
+				t.Fatalf("%x, %v", left, err)
+			}
+			if offsets, err := vfs.ReadFile(o.FS, FileName("/d", base, IndexSuffix)); err != nil || len(offsets) > 0 {
+				t.Fatalf("%x, %v", offsets, err)
+			}
+			if lines := trace.Lines(); c.stays && c.offsets == nil && len(lines) > 0 {
+				t.Fatal("written: ", lines)
+			}
+			if !s.Unindexed() {
+				t.Fatal("an entry came from nowhere")
+			}
+		})
+	}
+}
+
+func len64(p []byte) int64 { return int64(len(p)) }
+
 func FuzzRecover(f *testing.F) {
 	var whole []byte
 	for i := range int64(4) {
