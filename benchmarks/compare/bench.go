@@ -47,6 +47,7 @@ type bench struct {
 	settings settings
 	env      *contestant.Environment
 	work     string
+	keep     bool // the directories of the runs
 	progress io.Writer
 	runs     int
 }
@@ -81,7 +82,7 @@ func (b *bench) runScenario(ctx context.Context, sc scenario) (*scenarioReport, 
 	return report, nil
 }
 
-// runOnce gives a contestant a fresh directory and takes it away afterwards.
+// runOnce gives a contestant a fresh directory and takes it away afterwards, unless it is to be kept.
 func (b *bench) runOnce(ctx context.Context, sc scenario, name string) (m metrics, err error) {
 	b.runs++
 	dir := filepath.Join(b.work, fmt.Sprintf("%03d-%s-%s", b.runs, sc.name, name))
@@ -96,6 +97,9 @@ func (b *bench) runOnce(ctx context.Context, sc scenario, name string) (m metric
 			err = fmt.Errorf("%w\nlast output of %s:\n%s", err, name, output[max(len(output)-2000, 0):])
 		}
 		return nil, err
+	}
+	if b.keep {
+		return m, nil
 	}
 	return m, os.RemoveAll(dir)
 }
@@ -148,6 +152,21 @@ func (b *bench) warmed(size int64, f func() error) (left int64, err error) {
 	ballast.Start()
 	err = f()
 	return ballast.Release(), err
+}
+
+// measured runs the server, and measure while size bytes of warm memory are ready; it adds how much of that was left.
+func (b *bench) measured(ctx context.Context, s *contestant.Server, size int64, measure func() (metrics, error)) (m metrics, err error) {
+	err = running(ctx, s, func([16]byte) error {
+		left, err := b.warmed(size, func() (err error) {
+			m, err = measure()
+			return err
+		})
+		if err == nil {
+			m["warm_left_mib"] = mib(left)
+		}
+		return err
+	})
+	return m, err
 }
 
 // prepare builds the request that a load sends.

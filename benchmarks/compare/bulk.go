@@ -62,18 +62,8 @@ func (l bulkLoad) payloads() [][]byte {
 var words = []string{"order", "customer", "status", "created", "amount", "currency", "shipped", "warehouse", "quantity", "region",
 	"correlation", "trace", "latency", "retries", "partition", "offset", "payment", "refund", "account", "balance"}
 
-func (l bulkLoad) run(ctx context.Context, b *bench, s *contestant.Server) (m metrics, err error) {
-	err = running(ctx, s, func([16]byte) error {
-		left, err := b.warmed(int64(b.settings.WarmGB*1e9)+ballastMinimum, func() error {
-			m, err = b.measureBulk(ctx, s, l)
-			return err
-		})
-		if err == nil {
-			m["warm_left_mib"] = mib(left)
-		}
-		return err
-	})
-	return m, err
+func (l bulkLoad) run(ctx context.Context, b *bench, s *contestant.Server) (metrics, error) {
+	return b.measured(ctx, s, int64(b.settings.WarmGB*1e9)+ballastMinimum, func() (metrics, error) { return b.measureBulk(ctx, s, l) })
 }
 
 func (b *bench) measureBulk(ctx context.Context, s *contestant.Server, l bulkLoad) (metrics, error) {

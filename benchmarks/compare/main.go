@@ -106,7 +106,7 @@ func run(ctx context.Context, arguments []string) (err error) {
 	if err := buildAll(ctx, env, s.Contestants, work); err != nil {
 		return err
 	}
-	b := &bench{settings: s, env: env, work: work, progress: os.Stderr}
+	b := &bench{settings: s, env: env, work: work, keep: *keep, progress: os.Stderr}
 	report := newReport(ctx, work, s)
 	report.Command = *command
 	for _, sc := range chosen {

@@ -58,18 +58,8 @@ const (
 )
 
 // waiting runs producers that each wait for the answer to one record before they send the next, spread over clients.
-func (b *bench) waiting(ctx context.Context, s *contestant.Server, clients int) (m metrics, err error) {
-	err = running(ctx, s, func([16]byte) error {
-		left, err := b.warmed(ballastMinimum, func() error {
-			m, err = b.measureWaiting(ctx, s, clients)
-			return err
-		})
-		if err == nil {
-			m["warm_left_mib"] = mib(left)
-		}
-		return err
-	})
-	return m, err
+func (b *bench) waiting(ctx context.Context, s *contestant.Server, clients int) (metrics, error) {
+	return b.measured(ctx, s, ballastMinimum, func() (metrics, error) { return b.measureWaiting(ctx, s, clients) })
 }
 
 func (b *bench) measureWaiting(ctx context.Context, s *contestant.Server, clients int) (metrics, error) {

@@ -110,16 +110,7 @@ func verify(ctx context.Context, args []string, out, errs io.Writer) (int, error
 	if err != nil {
 		return 0, err
 	}
-	if *asJSON {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return r.Status, e.Encode(r)
-	}
-	most := 50
-	if *all {
-		most = 0
-	}
-	return r.Status, r.WriteText(out, most)
+	return r.Status, tell(out, r, *asJSON, *all)
 }
 
 func repair(ctx context.Context, args []string, out, errs io.Writer) (int, error) {
@@ -153,16 +144,23 @@ quarantine  move the partition to the evidence directory; a broker makes it anew
 	if err != nil {
 		return 0, err
 	}
-	if *asJSON {
+	return r.Status, tell(out, r, *asJSON, *all)
+}
+
+// tell writes a report as JSON, or as text: its fifty worst findings, or all.
+func tell(out io.Writer, r interface {
+	WriteText(w io.Writer, most int) error
+}, asJSON, all bool) error {
+	if asJSON {
 		e := json.NewEncoder(out)
 		e.SetIndent("", "  ")
-		return r.Status, e.Encode(r)
+		return e.Encode(r)
 	}
 	most := 50
-	if *all {
+	if all {
 		most = 0
 	}
-	return r.Status, r.WriteText(out, most)
+	return r.WriteText(out, most)
 }
 
 // progress draws a bar with rate and time left.
