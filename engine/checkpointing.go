@@ -151,8 +151,7 @@ func (r *checkpointRun) sync() error {
 	return err
 }
 
-// write leaves the syncing to the caller. A snapshot that a power cut tears
-// under its final name has a wrong checksum, and the one before it is still there.
+// write leaves the syncing to the caller.
 func (r *checkpointRun) write() error {
 	l := r.log
 	if err := l.writeUnsynced(r.producers); err != nil {
@@ -202,17 +201,22 @@ func (r *checkpointRun) finish() bool {
 	return true
 }
 
-// writeUnsynced is storeSnapshot without a sync.
+// writeUnsynced is storeSnapshot without a sync. A new file that a power cut
+// tears under its final name has a wrong checksum, and the snapshot before it is
+// still there; one that stands there already is replaced as a whole.
 func (l *Log) writeUnsynced(s snapshot) error {
 	if s.there {
 		return nil
 	}
 	l.snapshots.Lock()
-	defer l.snapshots.Unlock()
-	f, err := l.store.opt.FS.OpenFile(segment.FileName(l.path, s.offset, segment.SnapshotSuffix), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
+	f, err := l.store.opt.FS.OpenFile(segment.FileName(l.path, s.offset, segment.SnapshotSuffix), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err == nil {
+		_, err = f.WriteAt(s.state, 0)
+		err = errors.Join(err, f.Close())
 	}
-	_, err = f.WriteAt(s.state, 0)
-	return errors.Join(err, f.Close())
+	l.snapshots.Unlock()
+	if errors.Is(err, os.ErrExist) {
+		return l.storeSnapshot(s)
+	}
+	return err
 }

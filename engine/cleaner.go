@@ -171,7 +171,7 @@ func (r *cleanRound) choose() *Log {
 			continue
 		}
 		if plan.Reset {
-			c.store.opt.Logger.Warn("the cleaner's checkpoint lies outside of the log; cleaning begins at its start", "log", l.name, "start", plan.FirstDirty)
+			c.store.opt.Logger.Warn("the cleaner's checkpoint lies behind the end of the log; cleaning begins at its start", "log", l.name, "start", plan.FirstDirty)
 			if err := l.dir.storeCleanedTo(l, plan.FirstDirty); err != nil {
 				r.failed[l] = true
 				c.report(l, l.cleaningFailed(err))

@@ -38,7 +38,8 @@ type Plan struct {
 	// FirstDirty and FirstUncleanable bound the dirty part that can be cleaned; FirstUncleanable is a segment's base,
 	// unless it is below FirstDirty and there is nothing to do.
 	FirstDirty, FirstUncleanable int64
-	// Reset says that the checkpoint lies outside of the log and FirstDirty is its start.
+	// Reset says that the checkpoint lies behind the end of the log and is to be FirstDirty, the log's start. One that lies below the start stays,
+	// other than in Kafka: raised, it would say of what is there below the start that it was cleaned.
 	Reset bool
 	// CleanBytes are those of the segments in front of FirstDirty, DirtyBytes those from there on; the segment with
 	// FirstDirty in it is of both.
@@ -70,7 +71,7 @@ func Decide(s State, policy Policy, nowMs int64) Plan {
 	var p Plan
 	p.FirstDirty = s.Cleaned
 	if s.Cleaned < s.Start || s.Cleaned > s.End {
-		p.FirstDirty, p.Reset = s.Start, s.Cleaned >= 0
+		p.FirstDirty, p.Reset = s.Start, s.Cleaned > s.End
 	}
 	active := len(s.Segments) - 1
 	dirty := s.from(p.FirstDirty)

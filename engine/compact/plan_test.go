@@ -38,7 +38,7 @@ func TestDecide(t *testing.T) {
 		"a transaction began in the middle of the clean part": {change: func(s *State) { s.Stable, s.Cleaned = 50, 200 },
 			want: Plan{200, 200, false, 2000, 0, false}},
 		"the checkpoint is below the start": {change: func(s *State) { s.Start, s.Cleaned = 120, 10 },
-			want: Plan{120, 300, true, 2000, 2000, false}},
+			want: Plan{120, 300, false, 2000, 2000, false}},
 		"the checkpoint is above the end": {change: func(s *State) { s.Cleaned = 351 }, want: Plan{0, 300, true, 0, 3000, false}, due: true},
 		"the checkpoint is the end":       {change: func(s *State) { s.Cleaned = 350 }, want: Plan{350, 300, false, 4000, 0, false}},
 		"no checkpoint, and a start":      {change: func(s *State) { s.Start = 100 }, want: Plan{100, 300, false, 1000, 2000, false}, due: true},
