@@ -216,8 +216,11 @@ func (m *modelLog) verifyState(l *Log) error {
 			}
 		}
 		found, ok, err := l.OffsetForTimestamp(ts)
-		if err != nil || !ok || found.Offset < want.base || found.Offset > want.last {
-			return fmt.Errorf("timestamp %d: %+v, %v, %v, expected one of [%d, %d]", ts, found, ok, err, want.base, want.last)
+		if err != nil {
+			return fmt.Errorf("timestamp %d: %w", ts, err)
+		}
+		if !ok || found.Offset < want.base || found.Offset > want.last {
+			return fmt.Errorf("timestamp %d: %+v, %v, expected one of [%d, %d]", ts, found, ok, want.base, want.last)
 		}
 	}
 	for _, b := range live {
