@@ -368,7 +368,7 @@ func (k *kill) copy(old *node) *node {
 	if n := k.copies[old]; n != nil {
 		return n
 	}
-	n := &node{mode: old.mode, modTime: old.modTime, reserved: old.reserved, name: old.name, forgot: old.forgot}
+	n := &node{mode: old.mode, modTime: old.modTime, reserved: old.reserved, name: old.name, forgot: old.forgot, owed: old.owed}
 	k.copies[old] = n
 	n.parent = k.copy(old.parent)
 	n.entries, n.durable = k.entries(old.entries), k.entries(old.durable)

@@ -177,7 +177,7 @@ func (v volume) Sync() error {
 			switch {
 			case len(n.pending) == 0 || d.lying:
 			case fail:
-				n.forgot, n.pending = true, nil
+				n.forgot, n.owed, n.pending = true, true, nil
 				delete(d.written, n)
 			default:
 				if d.written == nil {
@@ -238,6 +238,10 @@ func (h *handle) Sync() error {
 			n.forgot = n.forgot || len(n.pending) > 0
 			n.pending = nil
 			delete(d.written, n)
+			return failed(vfs.OpSync, h.name, syscall.EIO)
+		case n.owed:
+			n.owed, n.forgot = false, n.forgot || len(n.pending) > 0
+			n.pending = nil
 			return failed(vfs.OpSync, h.name, syscall.EIO)
 		case d.lying:
 			return nil

@@ -24,6 +24,7 @@ type node struct {
 	synced   bytesOrShared // what a power cut cannot take
 	pending  []dataChange  // from synced to content, in order
 	forgot   bool          // a failed sync dropped changes that content still shows
+	owed     bool          // its next sync says that a failed sync of the volume did
 	maps     []*mapping
 	reserved int64 // bytes allocated ahead
 	refs     int   // open handles and live mappings: they keep a removed file's space

@@ -99,7 +99,7 @@ func (d *FS) FailSyncDir(nth int) {
 }
 
 // FailSyncAll makes the nth Volume.Sync from now return EIO once and lose every unsynced write of the disk, as FailSync does for
-// one file. 0 cancels.
+// one file. The next sync of each file that lost something fails too, once: Linux keeps the error for both (errseq_t). 0 cancels.
 func (d *FS) FailSyncAll(nth int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
