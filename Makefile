@@ -45,7 +45,7 @@ lint:
 	cd tools/interop && $(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
-FUZZTIME ?= 3s
+FUZZTIME ?= 20000x
 fuzz:
 	GO=$(GO) sh tools/fuzz.sh $(FUZZTIME)
 
