@@ -35,15 +35,8 @@ func pacedBars() []bar {
 // paced sends a steady stream, whatever the server does, and a consumer at the tail follows it. Latencies count from
 // when a record was due, so that a stall is felt by everything it holds up.
 func paced(perSecond int) func(ctx context.Context, b *bench, s *contestant.Server) (metrics, error) {
-	return func(ctx context.Context, b *bench, s *contestant.Server) (m metrics, err error) {
-		err = running(ctx, s, func([16]byte) error {
-			_, err := b.warmed(ballastMinimum, func() error {
-				m, err = b.measurePaced(ctx, s, perSecond)
-				return err
-			})
-			return err
-		})
-		return m, err
+	return func(ctx context.Context, b *bench, s *contestant.Server) (metrics, error) {
+		return b.measured(ctx, s, ballastMinimum, func() (metrics, error) { return b.measurePaced(ctx, s, perSecond) })
 	}
 }
 

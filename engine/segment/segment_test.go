@@ -358,8 +358,6 @@ func TestParseName(t *testing.T) {
 	}
 }
 
-// FuzzRecover recovers arbitrary bytes: it must not panic, and what it calls
-// intact must be.
 // TestSmallTimeIndex: of a segment without offset index entries the time index stays as it is if the batches agree, and nothing is written;
 // otherwise it is made again.
 func TestSmallTimeIndex(t *testing.T) {
@@ -436,6 +434,8 @@ func TestSmallTimeIndex(t *testing.T) {
 
 func len64(p []byte) int64 { return int64(len(p)) }
 
+// FuzzRecover recovers arbitrary bytes: it must not panic, and what it calls
+// intact must be.
 func FuzzRecover(f *testing.F) {
 	var whole []byte
 	for i := range int64(4) {

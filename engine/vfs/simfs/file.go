@@ -231,19 +231,16 @@ func (h *handle) Sync() error {
 	d, n := h.disk, h.node
 	return d.change(vfs.Event{Op: vfs.OpSync, Name: h.name}, func(*vfs.Event) error {
 		d.stats.Syncs++
-		switch {
-		case h.closed:
+		if h.closed {
 			return failed(vfs.OpSync, h.name, fs.ErrClosed)
-		case due(&d.failSync):
-			n.forgot = n.forgot || len(n.pending) > 0
+		}
+		if due(&d.failSync) || n.owed {
+			n.owed, n.forgot = false, n.forgot || len(n.pending) > 0
 			n.pending = nil
 			delete(d.written, n)
 			return failed(vfs.OpSync, h.name, syscall.EIO)
-		case n.owed:
-			n.owed, n.forgot = false, n.forgot || len(n.pending) > 0
-			n.pending = nil
-			return failed(vfs.OpSync, h.name, syscall.EIO)
-		case d.lying:
+		}
+		if d.lying {
 			return nil
 		}
 		d.flush()
