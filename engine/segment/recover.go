@@ -115,11 +115,11 @@ func (s *Segment) timesAgree(recoveryPoint int64) (bool, error) {
 // the recovery point stay: a recovery after the next crash relies on them.
 func (s *Segment) Rewind(t Trust) error {
 	if t.Position == 0 {
-		err := s.offsets.Truncate(0)
-		if !t.Times {
-			err = errors.Join(err, s.times.Truncate(0))
+		keep := 0
+		if t.Times {
+			keep = s.times.Len() // what is behind the last whole entry goes
 		}
-		return err
+		return errors.Join(s.offsets.Truncate(0), s.times.Truncate(keep))
 	}
 	n, err := s.times.Check()
 	if err != nil {
