@@ -62,14 +62,11 @@ func decode[Q any, P request[Q]](req *wire.Request, kept bool) (P, error) {
 	return q, nil
 }
 
-// checkCold walks a request's shape; what has none must be small.
+// checkCold walks a request's shape; what has none is refused.
 func checkCold(req *wire.Request) error {
 	s, ok := shapes[req.Key]
 	if !ok {
-		if len(req.Body) > smallColdBytes {
-			return fmt.Errorf("request of %d bytes, at most %d", len(req.Body), smallColdBytes)
-		}
-		return nil
+		return fmt.Errorf("no shape of key %d to check it by", req.Key)
 	}
 	return s.check(req.Body, req.Version, req.Flexible())
 }

@@ -13,9 +13,10 @@ import (
 // A shape is what a cold request looks like on the wire. It is walked before
 // kmsg decodes the request, because kmsg takes memory for an array from its
 // count alone: a frame of two megabytes that announces two million elements of
-// a hundred bytes, three arrays deep, would take most of a gigabyte. The walk
-// allocates nothing and passes only requests whose elements are there and cost
-// no more than coldFactor times their bytes.
+// a hundred bytes, three arrays deep, would take most of a gigabyte; and twenty
+// bytes that announce four billion tagged fields keep it busy for seconds. The
+// walk allocates nothing and passes only requests whose elements are there and
+// cost no more than coldFactor times their bytes.
 type shape []field
 
 // field reads one field; a version outside of from and to does not have it.
@@ -184,8 +185,7 @@ func optional(element ...field) field {
 	})
 }
 
-// shapes are those of the cold requests that may be large. A request without
-// one is refused beyond smallColdBytes.
+// shapes are those of all cold requests, by key.
 var shapes = map[int16]shape{
 	2: {b32, since(2, b8), list[kmsg.ListOffsetsRequestTopic](aString,
 		list[kmsg.ListOffsetsRequestTopicPartition](b32, since(4, b32), b64)), since(10, b32)},
