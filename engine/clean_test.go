@@ -337,6 +337,12 @@ func TestCleanerOff(t *testing.T) {
 	if l.Size() > size/2 {
 		t.Fatal("not compacted")
 	}
+	// A shorter backoff is in force for the wait that has begun.
+	r.store.RunJobs()
+	r.store.SetCleaner(CleanerOptions{Backoff: 300 * time.Millisecond})
+	if next := r.store.RunJobs(); next.Sub(r.clock.Now()) != 300*time.Millisecond {
+		t.Errorf("the next look is in %v", next.Sub(r.clock.Now()))
+	}
 	r.stop()
 }
 

@@ -26,11 +26,16 @@ func newCleaner(st *Store) *cleaner {
 }
 
 // SetCleaner changes the settings of the cleaner from the next log on, the throttle at once. A cleaner that is
-// disabled from now on does not stop in the middle of a log.
+// disabled from now on does not stop in the middle of a log. Safe for concurrent use.
 func (st *Store) SetCleaner(o CleanerOptions) {
+	o = o.withDefaults()
 	st.clean.mu.Lock()
-	st.clean.options = o.withDefaults()
+	same := o == st.clean.options
+	st.clean.options = o
 	st.clean.mu.Unlock()
+	if same {
+		return
+	}
 	st.clean.throttle.SetRate(o.MaxBytesPerSecond)
 	st.jobs.cleanSoon()
 }
@@ -41,17 +46,18 @@ func (c *cleaner) settings() CleanerOptions {
 	return c.options
 }
 
-// cleanSoon asks for a look at the logs after log.cleaner.backoff.ms, if none is on its way: a log that is to be
+// cleanSoon asks for a look at the logs after log.cleaner.backoff.ms, unless one comes earlier: a log that is to be
 // compacted is there, or was until then not.
 func (j *jobs) cleanSoon() {
 	o := j.store.clean.settings()
 	if o.Disabled {
 		return
 	}
+	at := j.store.opt.Clock.Now().Add(o.Backoff)
 	j.mu.Lock()
-	set := j.clean.IsZero() && !j.stopped
+	set := !j.stopped && (j.clean.IsZero() || at.Before(j.clean))
 	if set {
-		j.clean = j.store.opt.Clock.Now().Add(o.Backoff)
+		j.clean = at
 	}
 	j.mu.Unlock()
 	if set {

@@ -2,10 +2,8 @@ package server
 
 import (
 	"errors"
-	"math"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gregor-broker/gregor/engine"
@@ -16,14 +14,6 @@ import (
 	"github.com/gregor-broker/gregor/server/partition"
 	"github.com/gregor-broker/gregor/server/quorum"
 )
-
-// unlimited turns Kafka's "no limit" into the 0 of package conn.
-func unlimited(n int32) int {
-	if n == math.MaxInt32 {
-		return 0
-	}
-	return int(n)
-}
 
 // idle turns Kafka's "never" into conn's.
 func idle(d time.Duration) time.Duration {
@@ -94,19 +84,10 @@ func (b *Broker) dynamic(im *meta.Image) (own, cluster map[string]string) {
 	return im.Configs(meta.ResourceBroker, strconv.Itoa(int(b.cfg.NodeID))), im.Configs(meta.ResourceBroker, "")
 }
 
-// verifyTransactions is transaction.partition.verification.enable, which may
-// change for the whole cluster.
-func (b *Broker) verifyTransactions(cluster map[string]string) bool {
-	if v, ok := cluster["transaction.partition.verification.enable"]; ok {
-		return strings.EqualFold(strings.TrimSpace(v), "true")
-	}
-	return b.cfg.Transactions.PartitionVerification
-}
-
 // topicConfig is what a partition needs of its topic's configuration.
 func (b *Broker) topicConfig(im *meta.Image, topic string) *partition.Config {
-	own, cluster := b.dynamic(im)
-	t := b.cfg.TopicConfig(im.Configs(meta.ResourceTopic, topic), own, cluster)
+	now := b.settingsOn(im)
+	t := b.cfg.TopicConfig(im.Configs(meta.ResourceTopic, topic), now.own, now.cluster)
 	c := &partition.Config{
 		Log: engine.LogConfig{
 			SegmentBytes: t.SegmentBytes, SegmentMs: t.SegmentMs, SegmentJitterMs: t.SegmentJitterMs,
@@ -115,11 +96,11 @@ func (b *Broker) topicConfig(im *meta.Image, topic string) *partition.Config {
 			MinCleanableDirtyRatio: t.MinCleanableDirtyRatio, MinCompactionLagMs: t.MinCompactionLagMs,
 			MaxCompactionLagMs: t.MaxCompactionLagMs, DeleteRetentionMs: t.DeleteRetentionMs,
 			FileDeleteDelayMs: t.FileDeleteDelayMs, FlushMessages: t.FlushMessages, FlushMs: t.FlushMs,
-			ProducerIDExpirationMs: b.cfg.Log.ProducerIDExpiration.Milliseconds(), Preallocate: t.Preallocate,
+			ProducerIDExpirationMs: now.Log.ProducerIDExpiration.Milliseconds(), Preallocate: t.Preallocate,
 		},
 		MaxMessageBytes: int(t.MaxMessageBytes), LogAppendTime: t.LogAppendTime, RequireKeys: t.Compact,
 		TimestampBeforeMaxMs: t.TimestampBeforeMaxMs, TimestampAfterMaxMs: t.TimestampAfterMaxMs, Level: t.CompressionLevel,
-		VerifyTransactions: b.verifyTransactions(cluster),
+		VerifyTransactions: now.Transactions.PartitionVerification,
 	}
 	for name, codec := range map[string]codec.Type{"uncompressed": codec.None, "gzip": codec.Gzip, "snappy": codec.Snappy, "lz4": codec.LZ4, "zstd": codec.Zstd} {
 		if t.CompressionType == name {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -67,6 +68,7 @@ type Broker struct {
 	quotas     *quota.Manager
 	// coordinators are those of groups and transactions.
 	coordinators *coordinators
+	settings     atomic.Pointer[settings]
 	conns        *conn.Server
 	bound        []bound
 	failed       chan error
@@ -137,11 +139,7 @@ func (b *Broker) openLogs() error {
 	b.store, err = engine.Open(engine.Options{
 		FS: b.env.FS, Clock: b.env.Clock, Logger: b.env.Logger, Dirs: b.cfg.LogDirs, CacheBytes: b.cfg.CacheBytes,
 		RetentionInterval: b.cfg.Log.RetentionCheck, CheckpointInterval: b.cfg.Log.OffsetCheckpoint,
-		Cleaner: engine.CleanerOptions{
-			Disabled: !b.cfg.Log.CleanerEnable, Threads: int(b.cfg.Log.CleanerThreads), DedupeBufferBytes: b.cfg.Log.CleanerDedupeBufferBytes,
-			LoadFactor: b.cfg.Log.CleanerDedupeLoadFactor, IOBufferBytes: int(b.cfg.Log.CleanerIOBufferBytes),
-			MaxBytesPerSecond: b.cfg.Log.CleanerIOMaxBytesPerSecond, Backoff: b.cfg.Log.CleanerBackoff,
-		},
+		Cleaner: cleanerOptions(&b.cfg.Log),
 	})
 	if err != nil {
 		return err
@@ -176,6 +174,7 @@ func (b *Broker) openLogs() error {
 	b.coordinators = b.newCoordinators()
 	b.controller.OnImage(b.follow)
 	b.quotas = b.newQuotas()
+	b.followSettings()
 	b.coordinators.start()
 	return errors.Join(b.startMoves(), b.store.RemoveDeleted())
 }
@@ -223,11 +222,11 @@ func (b *Broker) serve() {
 	for _, l := range b.cfg.OpenControllerListeners {
 		controllers[l.Name] = api.ControllerTable(deps)
 	}
+	limits := b.connectionLimits(b.settingsOn(b.quorum.Image()).Config)
 	b.conns = conn.NewServer(conn.Options{
 		Table: api.Table(deps), Tables: controllers, Logger: b.env.Logger,
-		MaxRequestBytes: int(b.cfg.Network.RequestMaxBytes), MaxConnections: unlimited(b.cfg.Network.MaxConnections),
-		MaxConnectionsPerIP: unlimited(b.cfg.Network.MaxConnectionsPerIP), IdleTimeout: idle(b.cfg.Network.MaxIdle),
-		RequestMemoryBytes: b.cfg.Network.QueuedMaxRequestBytes, Refuse: b.refuse,
+		MaxRequestBytes: int(b.cfg.Network.RequestMaxBytes), IdleTimeout: idle(b.cfg.Network.MaxIdle),
+		RequestMemoryBytes: b.cfg.Network.QueuedMaxRequestBytes, Limits: &limits, Pace: b.pace, Refuse: b.refuse,
 	})
 	for _, l := range b.bound {
 		go func() {

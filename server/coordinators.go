@@ -1,13 +1,10 @@
 package server
 
 import (
-	"maps"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/gregor-broker/gregor/engine/codec"
-	"github.com/gregor-broker/gregor/server/config"
 	"github.com/gregor-broker/gregor/server/controller"
 	"github.com/gregor-broker/gregor/server/coord"
 	"github.com/gregor-broker/gregor/server/group"
@@ -35,8 +32,6 @@ type coordinators struct {
 	producerIDs  *controller.ProducerIDs
 	topics       [2]*coordinatorTopic
 	images       imageFollower
-
-	configs atomic.Pointer[groupConfigs]
 }
 
 // coordinatorTopic is what is served of an internal topic. Written by start and
@@ -203,44 +198,13 @@ func (c *coordinators) createInternal(name string) error {
 	return nil
 }
 
-// groupConfigs is what groups without configs of their own have, on one image's
-// dynamic broker configs.
-type groupConfigs struct {
-	image        *meta.Image // the newest one it was compared with
-	own, cluster map[string]string
-	config       *config.Config
-	plain        config.GroupConfig
-}
-
 // groupConfig is group.Options.GroupConfig. It is asked at every heartbeat.
 func (c *coordinators) groupConfig(id string) (sessionMs, heartbeatMs, assignmentIntervalMs int64) {
 	im := c.b.quorum.Image()
-	g := c.groupConfigsOn(im)
-	v := g.plain.Consumer
+	s := c.b.settingsOn(im)
+	v := s.group.Consumer
 	if overrides := im.Configs(meta.ResourceGroup, id); len(overrides) > 0 {
-		v = g.config.GroupConfig(overrides).Consumer
+		v = s.GroupConfig(overrides).Consumer
 	}
 	return v.SessionTimeout.Milliseconds(), v.HeartbeatInterval.Milliseconds(), v.AssignmentInterval.Milliseconds()
-}
-
-func (c *coordinators) groupConfigsOn(im *meta.Image) *groupConfigs {
-	g := c.configs.Load()
-	if g != nil && g.image == im {
-		return g
-	}
-	own, cluster := c.b.dynamic(im)
-	next := &groupConfigs{image: im, own: own, cluster: cluster}
-	if g != nil && maps.Equal(own, g.own) && maps.Equal(cluster, g.cluster) {
-		next.config, next.plain = g.config, g.plain
-	} else {
-		cfg, err := c.b.cfg.WithDynamic(own, cluster)
-		if err != nil {
-			// Refused when they were to be set; an older broker may have known less.
-			c.b.env.Logger.Error("dynamic broker configs do not fit together and are not in force for groups", "error", err)
-			cfg = c.b.cfg
-		}
-		next.config, next.plain = cfg, cfg.GroupConfig(nil)
-	}
-	c.configs.Store(next)
-	return next
 }

@@ -25,31 +25,15 @@ func (b *Broker) assignDirectory(topic meta.UUID, index int32, dir string) error
 
 // cordoned are the ids of the data directories that take no new partitions.
 func (b *Broker) cordoned(im *meta.Image) []meta.UUID {
-	c, err := b.cfg.WithDynamic(b.dynamic(im))
-	if err != nil {
-		c = b.cfg
-	}
 	var ids []meta.UUID
-	for _, dir := range c.CordonedLogDirs {
+	for _, dir := range b.settingsOn(im).CordonedLogDirs {
 		ids = append(ids, b.quorum.DirectoryID(dir))
 	}
 	return ids
 }
 
-// startMoves takes up the moves that the last process did not end, at the rate
-// that the metadata says, and follows it.
+// startMoves takes up the moves that the last process did not end.
 func (b *Broker) startMoves() error {
-	b.setMoveRate(b.quorum.Image())
-	b.controller.OnImage(func(before, now *meta.Image) {
-		for r := range now.ChangedConfigs(before) {
-			if r.Type == meta.ResourceBroker {
-				b.setMoveRate(now)
-				// A change that follows another one: not on the goroutine that makes both.
-				go b.cordon()
-				return
-			}
-		}
-	})
 	b.cordon()
 	return b.partitions.ResumeMoves()
 }
@@ -61,15 +45,15 @@ func (b *Broker) cordon() {
 	}
 }
 
-func (b *Broker) setMoveRate(im *meta.Image) {
-	own, cluster := b.dynamic(im)
-	text, ok := own[moveRateName]
+// moveRate is how many bytes are copied per second, 0 for no limit.
+func moveRate(s *settings) float64 {
+	text, ok := s.own[moveRateName]
 	if !ok {
-		text = cluster[moveRateName]
+		text = s.cluster[moveRateName]
 	}
 	rate, err := strconv.ParseFloat(text, 64)
 	if err != nil {
-		rate = 0 // none is set: no limit
+		return 0 // none is set
 	}
-	b.store.SetMoveRate(rate)
+	return rate
 }

@@ -26,3 +26,8 @@ func (b *Broker) newQuotas() *quota.Manager {
 func (b *Broker) refuse(address netip.Addr) time.Duration {
 	return time.Duration(b.quotas.Connect(address, b.nowMs())) * time.Millisecond
 }
+
+// pace is for how long a listener waits with a new connection, because more than its share came in.
+func (b *Broker) pace(listener string) time.Duration {
+	return time.Duration(b.quotas.Accept(listener, b.nowMs())) * time.Millisecond
+}

@@ -223,9 +223,11 @@ func (c *Config) WithDynamic(broker, cluster map[string]string) (*Config, error)
 		}
 		return nil, kafkaText(reason)
 	}
-	n.Listeners = slices.Clone(c.Listeners)
-	for i := range n.Listeners {
-		n.listenerLimits(&n.Listeners[i])
+	n.Listeners, n.OpenControllerListeners = slices.Clone(c.Listeners), slices.Clone(c.OpenControllerListeners)
+	for _, list := range [...][]Listener{n.Listeners, n.OpenControllerListeners} {
+		for i := range list {
+			n.listenerLimits(&list[i])
+		}
 	}
 	return &n, nil
 }

@@ -19,34 +19,6 @@ var listenerClusterWide = [...]string{"max.connections", "max.connection.creatio
 // stored without an effect.
 var fixed = [...]string{"listeners", "listener.security.protocol.map", "principal.builder.class", "config.providers", "metric.reporters"}
 
-// Honoured tells whether a dynamic value of the broker configuration takes effect in this broker. The others that may
-// change (thread counts, TLS material, remote storage) are stored and described, and do nothing.
-func Honoured(name string) bool {
-	if base := listenerBase(name); base != "" {
-		return base == "max.connections" || base == "max.connection.creation.rate"
-	}
-	d := brokerTable.find(name)
-	if d == nil || d.Update == ReadOnly {
-		return false
-	}
-	for i := range topicDefs {
-		for _, s := range topicDefs[i].Synonyms {
-			if s.Name == name {
-				return true
-			}
-		}
-	}
-	switch name {
-	case "cordoned.log.dirs", "max.connections", "max.connections.per.ip", perIPName, "max.connection.creation.rate",
-		"log.cleaner.backoff.ms", "log.cleaner.dedupe.buffer.size", "log.cleaner.io.buffer.load.factor", "log.cleaner.io.buffer.size",
-		"log.cleaner.io.max.bytes.per.second", "log.cleaner.threads", "producer.id.expiration.ms",
-		"transaction.partition.verification.enable", "group.consumer.assignment.interval.ms", "group.share.assignment.interval.ms",
-		"group.streams.assignment.interval.ms":
-		return true
-	}
-	return false
-}
-
 // ValidateDynamic checks the complete dynamic values a broker (perBroker) or the cluster-wide default is to have, with
 // the rules and messages of DynamicBrokerConfig.validateConfigs; on the wire every error is INVALID_REQUEST. other is
 // the other layer: the cluster's values for a broker, nil for the cluster.

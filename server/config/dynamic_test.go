@@ -116,14 +116,6 @@ func TestValidateDynamic(t *testing.T) {
 	if err := c.ValidateDynamic(true, map[string]string{"log.cleaner.dedupe.buffer.size": "4194304"}, map[string]string{"log.cleaner.threads": "8"}); err == nil {
 		t.Error("accepted a buffer too small for the threads of the cluster's defaults")
 	}
-	for name, want := range map[string]bool{
-		"log.retention.ms": true, "log.retention.hours": false, "max.connections": true, "num.io.threads": false, "nope": false, "node.id": false,
-		"listener.name.x.max.connections": true, "listener.name.x.ssl.keystore.location": false, "compression.type": true, "gregor.log.level": false,
-	} {
-		if Honoured(name) != want {
-			t.Errorf("Honoured(%s) = %v", name, !want)
-		}
-	}
 }
 
 func TestOwnEntries(t *testing.T) {

@@ -57,6 +57,8 @@ type connection struct {
 	table *wire.Table // of its listener
 	facts wire.Conn
 	ip    netip.Addr
+	// leaving says that it is being closed for Limits.Total; guarded by the server's mu.
+	leaving bool
 
 	buf      []byte // readBufferBytes: length prefixes and small frames; buf[r:w] is unread
 	r, w     int

@@ -145,9 +145,11 @@ func newHarness(t testing.TB, o Options, level slog.Level, handle wire.Handler) 
 	return h
 }
 
-func (h *harness) run(l net.Listener) {
+func (h *harness) run(l net.Listener) { h.runNamed(l, "TEST") }
+
+func (h *harness) runNamed(l net.Listener, name string) {
 	served := make(chan error, 1)
-	go func() { served <- h.Serve(l, "TEST") }()
+	go func() { served <- h.Serve(l, name) }()
 	h.t.Cleanup(func() {
 		if err := h.Close(); err != nil {
 			h.t.Error(err)

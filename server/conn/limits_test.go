@@ -149,7 +149,7 @@ func TestBudgetGivenAndDoneTogether(t *testing.T) {
 }
 
 func TestConnectionsPerAddress(t *testing.T) {
-	h := serve(t, Options{MaxConnectionsPerIP: 2}, slog.LevelInfo, echo)
+	h := serve(t, Options{Limits: &Limits{Total: NoLimit, PerIP: 2}}, slog.LevelInfo, echo)
 	a, b := h.dial(), h.dial()
 	for i, c := range []*client{a, b} {
 		c.send(request(int32(i), nil))
@@ -167,7 +167,7 @@ func TestConnectionsPerAddress(t *testing.T) {
 }
 
 func TestMaxConnections(t *testing.T) {
-	h := serve(t, Options{MaxConnections: 1}, slog.LevelInfo, echo)
+	h := serve(t, Options{Limits: &Limits{Total: 1, PerIP: NoLimit}}, slog.LevelInfo, echo)
 	a, b := h.dial(), h.dial()
 	a.send(request(1, nil))
 	a.expect(1, nil)

@@ -34,12 +34,11 @@ type Options struct {
 	Logger *slog.Logger           // nil for slog.Default
 	// MaxRequestBytes is the largest frame, without its length prefix.
 	MaxRequestBytes int
-	// MaxConnections bounds the connections of all listeners; at the bound each listener accepts one more and lets it wait
-	// until another closes (max.connections). 0 is no bound.
-	MaxConnections int
-	// MaxConnectionsPerIP bounds the connections of one address; one more is closed at once (max.connections.per.ip). 0 is no
-	// bound.
-	MaxConnectionsPerIP int
+	// Limits bound the number of connections until SetLimits; nil is no bound.
+	Limits *Limits
+	// Pace counts a new connection of a listener and says for how long it, and with it the listener, waits before it is taken in; nil
+	// is no wait (max.connection.creation.rate). It is called by the listeners and must not block.
+	Pace func(listener string) time.Duration
 	// Refuse says, of each new connection's address, for how long it is kept without being served before it is closed; 0 serves
 	// it. It is called by the listeners and must not block; nil refuses nobody.
 	Refuse func(address netip.Addr) time.Duration
@@ -72,6 +71,9 @@ func (o Options) withDefaults() Options {
 		o.MaxRequestBytes = DefaultMaxRequestBytes
 	}
 	o.MaxRequestBytes = min(o.MaxRequestBytes, math.MaxInt32)
+	if o.Limits == nil {
+		o.Limits = &Limits{Total: NoLimit, PerIP: NoLimit}
+	}
 	o.IdleTimeout = timeout(o.IdleTimeout, DefaultIdleTimeout)
 	o.FrameTimeout = timeout(o.FrameTimeout, DefaultFrameTimeout)
 	o.WriteTimeout = timeout(o.WriteTimeout, DefaultWriteTimeout)

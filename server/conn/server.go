@@ -31,13 +31,17 @@ type Server struct {
 	room      sync.Cond // on mu: a connection has gone, or the server stops
 	listeners map[net.Listener]struct{}
 	conns     map[*connection]struct{}
-	perIP     map[netip.Addr]int
-	refused   map[net.Conn]func() bool // to be closed soon, by what stops that
-	sweeping  bool
-	sweeps    int
-	isStopped bool
-	stopping  chan struct{} // closed with isStopped
-	drained   chan struct{} // closed when stopped and no connection is left
+	limits    Limits
+	// Of conns, by address and by listener, and how many are being closed for Limits.Total.
+	perIP       map[netip.Addr]int
+	perListener map[string]int
+	leaving     int
+	refused     map[net.Conn]func() bool // to be closed soon, by what stops that
+	sweeping    bool
+	sweeps      int
+	isStopped   bool
+	stopping    chan struct{} // closed with isStopped
+	drained     chan struct{} // closed when stopped and no connection is left
 }
 
 // NewServer returns a Server without listeners. It panics if the options have no table.
@@ -52,10 +56,11 @@ func NewServer(opts Options) *Server {
 		interval:  time.Second,
 		listeners: map[net.Listener]struct{}{},
 		conns:     map[*connection]struct{}{},
-		perIP:     map[netip.Addr]int{},
-		refused:   map[net.Conn]func() bool{},
-		stopping:  make(chan struct{}),
-		drained:   make(chan struct{}),
+		limits:    *opts.Limits,
+		perIP:     map[netip.Addr]int{}, perListener: map[string]int{},
+		refused:  map[net.Conn]func() bool{},
+		stopping: make(chan struct{}),
+		drained:  make(chan struct{}),
 	}
 	for _, d := range []time.Duration{opts.IdleTimeout, opts.FrameTimeout, opts.WriteTimeout, opts.DrainTimeout} {
 		s.interval = min(s.interval, max(d/4, time.Millisecond))
@@ -156,10 +161,16 @@ func (s *Server) removeListener(l net.Listener) {
 	_ = l.Close()
 }
 
-// admit starts a connection on nc or closes it. At MaxConnections it waits for one to go, as Kafka's acceptor does.
+// admit starts a connection on nc or closes it. Where there are too many, or they come too fast, it waits, as Kafka's acceptor
+// does; only one address that has too many is turned away.
 func (s *Server) admit(nc net.Conn, listener string) {
 	s.metrics.AcceptedConnections.Add(1)
 	ip := addressOf(nc)
+	if s.opts.Pace != nil {
+		if wait := s.opts.Pace(listener); wait > 0 {
+			s.pause(wait)
+		}
+	}
 	if s.opts.Refuse != nil && ip.IsValid() {
 		if wait := s.opts.Refuse(ip); wait > 0 {
 			s.refuse(nc, ip, listener, wait)
@@ -167,7 +178,7 @@ func (s *Server) admit(nc net.Conn, listener string) {
 		}
 	}
 	s.mu.Lock()
-	for !s.isStopped && s.opts.MaxConnections > 0 && len(s.conns) >= s.opts.MaxConnections {
+	for !s.isStopped && !s.roomLocked(listener) {
 		s.room.Wait()
 	}
 	if s.isStopped {
@@ -175,7 +186,7 @@ func (s *Server) admit(nc net.Conn, listener string) {
 		_ = nc.Close()
 		return
 	}
-	if limit := s.opts.MaxConnectionsPerIP; limit > 0 && ip.IsValid() && s.perIP[ip] >= limit {
+	if limit := s.perIPLocked(ip); ip.IsValid() && s.perIP[ip] >= limit {
 		s.mu.Unlock()
 		s.metrics.RefusedConnections.Add(1)
 		s.log.Info("connection refused: too many from one address", "address", ip, "listener", listener, "limit", limit)
@@ -186,11 +197,14 @@ func (s *Server) admit(nc net.Conn, listener string) {
 	c := newConnection(s, nc, listener, ip)
 	s.conns[c] = struct{}{}
 	s.perIP[ip]++
+	s.perListener[listener]++
+	victims := s.excessLocked()
 	s.armSweep()
 	s.mu.Unlock()
 	active := s.metrics.ActiveConnections.Add(1)
 	s.log.Debug("connection opened", "connection", c.facts.ID, "address", c.facts.RemoteAddr, "listener", listener, "active", active)
 	go c.read()
+	s.evict(victims)
 }
 
 // maxRefused bounds the connections that wait to be closed; further ones are closed at once.
@@ -221,6 +235,10 @@ func (s *Server) remove(c *connection) {
 	delete(s.conns, c)
 	if s.perIP[c.ip]--; s.perIP[c.ip] <= 0 {
 		delete(s.perIP, c.ip)
+	}
+	s.perListener[c.facts.Listener]--
+	if c.leaving {
+		s.leaving--
 	}
 	if s.isStopped && len(s.conns) == 0 {
 		close(s.drained)

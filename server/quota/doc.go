@@ -12,7 +12,9 @@
 // client, its user; any user and its client id, any user and any client, any
 // user; its client id, any client (KIP-55, KIP-124, KIP-599, KIP-612).
 //
-// Without a quota in the metadata everything costs one atomic load.
+// Without a quota in the metadata everything costs one atomic load. Connections
+// are counted here, too, where the configuration of the broker bounds how many
+// are taken in per second.
 //
 // # Limits
 //

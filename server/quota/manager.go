@@ -2,6 +2,7 @@ package quota
 
 import (
 	"crypto/sha256"
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,7 @@ type Manager struct {
 	windows [kinds]windows
 	clients [kinds]meters[name]
 	byIP    meters[netip.Addr]
+	accepts accepts
 }
 
 // name is whose meter it is.
@@ -56,7 +58,7 @@ func (x *meter) over(w windows, nowMs int64) bool {
 
 // New returns a Manager without quotas. Mutations have windows of their own (controller.quota.window.num).
 func New(clients, mutations Windows) *Manager {
-	m := &Manager{}
+	m := &Manager{accepts: accepts{limits: ConnectionRates{Broker: math.MaxInt32}}}
 	for k := range m.windows {
 		m.windows[k] = windows{max(clients.Samples, 1), max(clients.Size.Milliseconds(), 1)}
 	}
@@ -189,30 +191,6 @@ func (m *Manager) Len(kind Kind) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.by)
-}
-
-// Connect counts a new connection and returns for how long it must wait before it is closed, in milliseconds; 0 lets it in.
-// A connection that is not let in does not count.
-func (m *Manager) Connect(address netip.Addr, nowMs int64) int64 {
-	l := m.limits.Load()
-	if l == nil || !l.hasAddresses {
-		return 0
-	}
-	address = address.Unmap().WithZone("")
-	limit := l.address(address)
-	if limit == 0 {
-		return 0
-	}
-	w := m.windows[Request]
-	m.byIP.mu.Lock()
-	defer m.byIP.mu.Unlock()
-	r := &m.byIP.get(address, w, nowMs).rate
-	r.record(w, 1, nowMs)
-	pause := min(r.excess(w, limit, nowMs), w.ms)
-	if pause > 0 {
-		r.record(w, -1, nowMs)
-	}
-	return pause
 }
 
 // Change is the controller mutation quota of one request (KIP-599). The zero value and nil are without a quota.

@@ -253,6 +253,49 @@ func TestConnections(t *testing.T) {
 	}
 }
 
+// TestConnectionRates: the pace of a listener and of the broker, and who is not held up.
+func TestConnectionRates(t *testing.T) {
+	m := New(Windows{11, time.Second}, Windows{11, time.Second})
+	burst := func(listener string, n int, nowMs int64) (last int64) {
+		for range n {
+			last = m.Accept(listener, nowMs)
+		}
+		return last
+	}
+	if wait := burst("A", 10_000, 0); wait != 0 {
+		t.Fatalf("waits %d ms without a bound", wait)
+	}
+	m.SetConnectionRates(ConnectionRates{Broker: math.MaxInt32, Listeners: map[string]int32{"A": 5}})
+	// Ten windows have passed, as if nobody had come in them: fifty connections, and then one every 200 ms.
+	if wait := burst("A", 50, 0); wait != 0 {
+		t.Fatalf("waits %d ms at the bound", wait)
+	}
+	if wait := burst("A", 1, 0); wait != 200 {
+		t.Fatalf("waits %d ms beyond it, expected 200", wait)
+	}
+	if wait := burst("A", 1000, 0); wait != 1000 {
+		t.Fatalf("waits %d ms, expected one window", wait)
+	}
+	if wait := burst("B", 1000, 0); wait != 0 {
+		t.Fatalf("another listener waits %d ms", wait)
+	}
+	if wait := burst("A", 1, 30_000); wait != 0 {
+		t.Fatalf("waits %d ms when all is forgotten", wait)
+	}
+	m.SetConnectionRates(ConnectionRates{Broker: 10, Listeners: map[string]int32{"A": 1000}, Protected: "P"})
+	now := int64(100_000)
+	if a, b := burst("A", 50, now), burst("B", 50, now); a != 0 || b != 0 {
+		t.Fatalf("A waits %d ms, B %d, at the broker's bound", a, b)
+	}
+	if a, b, p := burst("A", 1, now), burst("B", 1, now), burst("P", 1000, now); a != 100 || b != 200 || p != 0 {
+		t.Fatalf("A waits %d ms, B %d, the protected listener %d", a, b, p)
+	}
+	m.SetConnectionRates(ConnectionRates{Broker: 0, Protected: "P"})
+	if a, p := burst("A", 1, now), burst("P", 1, now); a != 1000 || p != 0 {
+		t.Fatalf("with no connection allowed A waits %d ms and P %d", a, p)
+	}
+}
+
 func TestMetersAreBounded(t *testing.T) {
 	m := manager(t, set("producer_byte_rate", 1e6, "client-id", ""))
 	for i := range 5 * MaxMeters {
