@@ -135,7 +135,10 @@ func (b *Broker) validateBrokerConfig(perBroker bool, values, own, cluster map[s
 	if err != nil {
 		return err
 	}
-	return checkThreads(now, next)
+	if err := checkThreads(now, next); err != nil {
+		return err
+	}
+	return checkListeners(now, next)
 }
 
 // validateConfig checks all values a resource would have.

@@ -19,6 +19,13 @@ import (
 // takes one away.
 func (p *peer) alter(kind kmsg.ConfigResourceType, name string, configs ...string) {
 	p.t.Helper()
+	if out := p.tryAlter(kind, name, configs...); out.ErrorCode != 0 {
+		p.t.Fatalf("altering %s: code %d, %s", name, out.ErrorCode, *out.ErrorMessage)
+	}
+}
+
+func (p *peer) tryAlter(kind kmsg.ConfigResourceType, name string, configs ...string) kmsg.IncrementalAlterConfigsResponseResource {
+	p.t.Helper()
 	r := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	r.Version = 1
 	x := kmsg.NewIncrementalAlterConfigsRequestResource()
@@ -32,9 +39,7 @@ func (p *peer) alter(kind kmsg.ConfigResourceType, name string, configs ...strin
 		x.Configs = append(x.Configs, c)
 	}
 	r.Resources = append(r.Resources, x)
-	if out := asked[*kmsg.IncrementalAlterConfigsResponse](p, r).Resources[0]; out.ErrorCode != 0 {
-		p.t.Fatalf("altering %s: code %d, %s", name, out.ErrorCode, *out.ErrorMessage)
-	}
+	return asked[*kmsg.IncrementalAlterConfigsResponse](p, r).Resources[0]
 }
 
 const topicKind, brokerKind kmsg.ConfigResourceType = 2, 4

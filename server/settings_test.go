@@ -70,16 +70,33 @@ func TestConnectionConfigsTakeEffectAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := startMemory(t, nil)
 			p := m.dial(t)
-			p.alter(brokerKind, "", name, "0")
+			// Ten windows without any stand behind the first one: ten connections, and then one per second.
+			p.alter(brokerKind, "", name, "1")
+			for range 10 {
+				m.dial(t).table()
+			}
 			begin := time.Now()
 			m.dial(t).table()
-			if d := time.Since(begin); d < time.Second {
+			if d := time.Since(begin); d < time.Second/2 {
 				t.Errorf("a connection is served after %v, before its window was over", d)
 			}
 			p.alter(brokerKind, "", name, "-")
 			m.dial(t).table()
 		})
 	}
+	t.Run("nobody", func(t *testing.T) {
+		p := startMemory(t, nil).dial(t)
+		for name, want := range map[string]string{
+			"max.connections": "Invalid max.connections 0", "max.connection.creation.rate": "Invalid max.connection.creation.rate 0",
+			"listener.name.plaintext.max.connections":              "Invalid max.connections 0",
+			"listener.name.plaintext.max.connection.creation.rate": "Invalid max.connection.creation.rate 0",
+		} {
+			want = "Invalid value org.apache.kafka.common.config.ConfigException: " + want + " for configuration Invalid dynamic configuration"
+			if out := p.tryAlter(brokerKind, "1", name, "0"); out.ErrorCode != 42 || *out.ErrorMessage != want {
+				t.Errorf("%s=0: code %d, %q", name, out.ErrorCode, *out.ErrorMessage)
+			}
+		}
+	})
 }
 
 // TestProducerExpirationTakesEffectAtOnce: a producer that is forgotten may begin with any sequence number.

@@ -29,9 +29,26 @@ func checkThreads(now, next *config.Config) error {
 		default:
 			continue
 		}
-		text := fmt.Sprintf("Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for %s=%d, %s"+
-			" for configuration Invalid dynamic configuration", name, will, rule)
-		return errors.New(text)
+		return invalidDynamic(fmt.Sprintf("Dynamic thread count update validation failed for %s=%d, %s", name, will, rule))
 	}
 	return nil
+}
+
+// checkListeners refuses limits that would let nobody in, where next has other ones than now (ListenerConnectionQuota).
+func checkListeners(now, next *config.Config) error {
+	for i, l := range next.Listeners {
+		was := now.Listeners[i]
+		if l.MaxConnections != was.MaxConnections && l.MaxConnections <= 0 {
+			return invalidDynamic(fmt.Sprintf("Invalid max.connections %d", l.MaxConnections))
+		}
+		if l.MaxConnectionCreationRate != was.MaxConnectionCreationRate && l.MaxConnectionCreationRate <= 0 {
+			return invalidDynamic(fmt.Sprintf("Invalid max.connection.creation.rate %d", l.MaxConnectionCreationRate))
+		}
+	}
+	return nil
+}
+
+// invalidDynamic is what Kafka makes of the objection of one of its parts.
+func invalidDynamic(objection string) error {
+	return errors.New("Invalid value org.apache.kafka.common.config.ConfigException: " + objection + " for configuration Invalid dynamic configuration")
 }

@@ -73,7 +73,7 @@ func TestWithDynamic(t *testing.T) {
 		n.Listeners[0].MaxConnections != 3 || n.Network.PerIPOverrides["h"] != 1 || n.Int("log.retention.hours") != 168 {
 		t.Errorf("%+v %+v", n.Network, n.Listeners)
 	}
-	if c.Network.MaxConnections != 10 || c.Log.ProducerIDExpiration != Millis(1000) || len(c.CordonedLogDirs) != 0 || c.Listeners[0].MaxConnections != noLimit {
+	if c.Network.MaxConnections != 10 || c.Log.ProducerIDExpiration != Millis(1000) || len(c.CordonedLogDirs) != 0 || c.Listeners[0].MaxConnections != 10 {
 		t.Errorf("the receiver changed: %+v %+v", c.Network, c.Listeners)
 	}
 	all, err := c.WithDynamic(map[string]string{"cordoned.log.dirs": "*"}, nil)

@@ -18,8 +18,8 @@ type Listener struct {
 	Port int32
 	// Protocol is the listener's security protocol: PLAINTEXT for every listener of the broker.
 	Protocol string
-	// MaxConnections and MaxConnectionCreationRate bound this listener alone (listener.name.<name>.max.connections);
-	// MaxInt32 is no limit of its own.
+	// MaxConnections and MaxConnectionCreationRate bound this listener alone (listener.name.<name>.max.connections); without values
+	// of its own it has those of the broker. MaxInt32 is no limit.
 	MaxConnections, MaxConnectionCreationRate int32
 }
 
@@ -106,7 +106,7 @@ func (c *Config) protocols() (map[string]string, error) {
 // noLimit is Kafka's way to say that a count of connections is not limited.
 const noLimit = math.MaxInt32
 
-// listenerLimits reads the limits a listener has of its own.
+// listenerLimits reads the limits of a listener: its own or, where it has none, those of the broker.
 func (c *Config) listenerLimits(l *Listener) {
 	prefix := listenerPrefix + strings.ToLower(l.Name) + "."
 	read := func(name string) int32 {
@@ -115,7 +115,7 @@ func (c *Config) listenerLimits(l *Listener) {
 				return int32(n)
 			}
 		}
-		return noLimit
+		return c.int32(name)
 	}
 	l.MaxConnections, l.MaxConnectionCreationRate = read("max.connections"), read("max.connection.creation.rate")
 }

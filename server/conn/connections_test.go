@@ -4,9 +4,12 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gregor-broker/gregor/wire"
 )
 
 // ask sends a request and reads its answer, however long both take.
@@ -106,6 +109,45 @@ func TestLowerTotalClosesTheSilent(t *testing.T) {
 		synctest.Wait()
 		if served(all[4]) || !served(all[0]) {
 			t.Error("one more has to go")
+		}
+	})
+}
+
+// TestBusyConnectionsGoLast: a request in flight is answered, if that takes no longer than a sweep.
+func TestBusyConnectionsGoLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, dial := listeners(t, Options{}, "A")
+		var held [2]promise
+		var next atomic.Int32
+		old, young, slow := dial("A"), dial("A"), dial("A")
+		for _, c := range []*client{old, young} {
+			if !served(c) {
+				t.Fatal("without a limit")
+			}
+		}
+		handle := wire.Handler(func(*wire.Request) wire.Reply { return &held[next.Add(1)-1] })
+		h.handle.Store(&handle)
+		answers := []chan error{ask(old), ask(slow)}
+		synctest.Wait()
+		h.SetLimits(Limits{Total: 1, PerIP: NoLimit})
+		if served(young) {
+			t.Fatal("the only one without a request stays")
+		}
+		for i, answer := range answers {
+			select {
+			case err := <-answer:
+				t.Fatalf("connection %d was closed at once: %v", i, err)
+			default:
+			}
+		}
+		held[0].keep()
+		held[1].keep()
+		if !answered(answers[0]) || !answered(answers[1]) {
+			t.Fatal("the requests in flight are not answered")
+		}
+		time.Sleep(2 * time.Second) // a sweep
+		if n := h.metrics.ActiveConnections.Load(); n != 1 {
+			t.Fatalf("%d connections after the sweep", n)
 		}
 	})
 }

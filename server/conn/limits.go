@@ -15,7 +15,7 @@ const NoLimit = math.MaxInt32
 type Limits struct {
 	// Total bounds the connections of all listeners: at the bound each listener accepts one more and lets it wait until another
 	// closes. When there are more, because Total has become lower or Protected let one in, those that have been silent for the
-	// longest are closed (max.connections).
+	// longest are closed; one with a request in flight has until the next sweep (max.connections).
 	Total int32
 	// Listeners bounds the connections of a listener, by name; they wait as those of Total do, and are not closed when there are
 	// more (listener.name.<name>.max.connections).
@@ -35,7 +35,7 @@ var errTooMany = errors.New("max.connections is lower than the connections there
 func (s *Server) SetLimits(l Limits) {
 	s.mu.Lock()
 	s.limits = l
-	victims := s.excessLocked()
+	victims := s.excessLocked(false)
 	s.room.Broadcast()
 	s.mu.Unlock()
 	s.evict(victims)
@@ -58,8 +58,9 @@ func (s *Server) perIPLocked(ip netip.Addr) int {
 	return int(s.limits.PerIP)
 }
 
-// excessLocked chooses who has to go for Total to hold, and marks them.
-func (s *Server) excessLocked() []*connection {
+// excessLocked chooses who has to go for Total to hold, and marks them: those with a request in flight only if busy says so, and
+// then last.
+func (s *Server) excessLocked(busy bool) []*connection {
 	n := len(s.conns) - s.leaving - int(s.limits.Total)
 	if n <= 0 {
 		return nil
@@ -70,11 +71,14 @@ func (s *Server) excessLocked() []*connection {
 	}
 	var list []candidate
 	for c := range s.conns {
-		if !c.leaving && c.facts.Listener != s.limits.Protected {
-			list = append(list, candidate{c, c.lastActive()})
+		last := c.lastActive()
+		if !c.leaving && c.facts.Listener != s.limits.Protected && (busy || last != inFlight) {
+			list = append(list, candidate{c, last})
 		}
 	}
-	slices.SortFunc(list, func(a, b candidate) int { return cmp.Compare(a.last, b.last) })
+	slices.SortFunc(list, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.last, b.last), cmp.Compare(b.c.facts.ID, a.c.facts.ID))
+	})
 	var victims []*connection
 	for _, v := range list[:min(n, len(list))] {
 		v.c.leaving = true
@@ -92,11 +96,14 @@ func (s *Server) evict(victims []*connection) {
 	}
 }
 
-// lastActive is when the connection was last heard of or written to, in coarse time; a request in flight counts as now.
+// inFlight is lastActive of a connection with a request that is not answered.
+const inFlight = math.MaxInt64
+
+// lastActive is when the connection was last heard of or written to, in coarse time.
 func (c *connection) lastActive() int64 {
 	idle := c.idleSince.Load()
 	if idle == 0 || c.pending.Load() > 0 {
-		return math.MaxInt64
+		return inFlight
 	}
 	return max(idle, c.lastWrite.Load())
 }

@@ -198,7 +198,7 @@ func (s *Server) admit(nc net.Conn, listener string) {
 	s.conns[c] = struct{}{}
 	s.perIP[ip]++
 	s.perListener[listener]++
-	victims := s.excessLocked()
+	victims := s.excessLocked(false)
 	s.armSweep()
 	s.mu.Unlock()
 	active := s.metrics.ActiveConnections.Add(1)
@@ -287,7 +287,9 @@ func (s *Server) sweep() {
 	}
 	s.sweeps++
 	trim := s.sweeps%trimSweeps == 0
+	victims := s.excessLocked(true)
 	s.mu.Unlock()
+	s.evict(victims)
 	for _, c := range all {
 		if err := c.overdue(now); err != nil {
 			c.kill(err)

@@ -201,7 +201,8 @@ func segmentioMember(g *groupUnderTest, name string) (member, error) {
 		SessionTimeout: groupSession, HeartbeatInterval: groupHeartbeat, RebalanceTimeout: 10 * time.Second, JoinGroupBackoff: 200 * time.Millisecond,
 		StartOffset: kafka.FirstOffset, Dialer: &kafka.Dialer{ClientID: name, DialFunc: m.dialer.dial, Timeout: 5 * time.Second},
 		ReadBackoffMin: 20 * time.Millisecond, ReadBackoffMax: 200 * time.Millisecond,
-		// No CommitInterval: with commits in the background the Reader may begin again below what it has just committed.
+		// No CommitInterval: with commits in the background the Reader may begin again below what it has just committed. Even so
+		// what waits in its queue outlives a generation (see late).
 	})
 	go func() {
 		defer close(m.done)

@@ -32,6 +32,7 @@ var all = append([]suite{
 	{name: "repair", run: repair},
 	{name: "kill9", run: kill9},
 	{name: "hostile", run: hostile},
+	{name: "limits", run: limits},
 	{name: "txncheck", run: txncheck, coordinated: true},
 	{name: "groups", run: groups, coordinated: true},
 	{name: "handover-groups", run: handoverCoordinators, coordinated: true},
