@@ -116,16 +116,7 @@ func TestControllerChanges(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	alter := func(p *peer, name string) kmsg.IncrementalAlterConfigsResponseResource {
-		r := kmsg.NewPtrIncrementalAlterConfigsRequest()
-		r.Version = 1
-		x := kmsg.NewIncrementalAlterConfigsRequestResource()
-		x.ResourceType, x.ResourceName = 4, name
-		c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-		value := "2"
-		c.Name, c.Value = "log.cleaner.threads", &value
-		x.Configs = append(x.Configs, c)
-		r.Resources = append(r.Resources, x)
-		return asked[*kmsg.IncrementalAlterConfigsResponse](p, r).Resources[0]
+		return p.tryAlter(brokerKind, name, "log.cleaner.threads", "2")
 	}
 	if r := alter(controller, "1"); r.ErrorCode != 0 {
 		t.Errorf("%+v", r)

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"maps"
-	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -91,23 +90,20 @@ func protected(c *config.Config) string {
 }
 
 func (b *Broker) connectionLimits(c *config.Config) conn.Limits {
-	n := &c.Network
-	l := conn.Limits{Total: n.MaxConnections, PerIP: n.MaxConnectionsPerIP, Protected: protected(c), Listeners: map[string]int32{}}
-	for _, x := range slices.Concat(c.Listeners, c.OpenControllerListeners) {
-		if x.MaxConnections != math.MaxInt32 {
-			l.Listeners[x.Name] = x.MaxConnections
-		}
+	l := conn.Limits{
+		Total: c.Network.MaxConnections, PerIP: c.Network.MaxConnectionsPerIP, Overrides: b.addresses(c.Network.PerIPOverrides),
+		Protected: protected(c), Listeners: map[string]int32{},
 	}
-	l.Overrides = b.addresses(n.PerIPOverrides)
+	for _, x := range slices.Concat(c.Listeners, c.OpenControllerListeners) {
+		l.Listeners[x.Name] = x.MaxConnections
+	}
 	return l
 }
 
 func connectionRates(c *config.Config) quota.ConnectionRates {
 	r := quota.ConnectionRates{Broker: c.Network.MaxConnectionCreationRate, Protected: protected(c), Listeners: map[string]int32{}}
 	for _, x := range slices.Concat(c.Listeners, c.OpenControllerListeners) {
-		if x.MaxConnectionCreationRate != math.MaxInt32 {
-			r.Listeners[x.Name] = x.MaxConnectionCreationRate
-		}
+		r.Listeners[x.Name] = x.MaxConnectionCreationRate
 	}
 	return r
 }

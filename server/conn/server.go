@@ -48,19 +48,20 @@ type Server struct {
 func NewServer(opts Options) *Server {
 	opts = opts.withDefaults()
 	s := &Server{
-		opts:      opts,
-		log:       opts.Logger,
-		budget:    budget{limit: opts.RequestMemoryBytes},
-		frames:    framePool{limit: opts.RequestMemoryBytes},
-		started:   opts.Clock.Now(),
-		interval:  time.Second,
-		listeners: map[net.Listener]struct{}{},
-		conns:     map[*connection]struct{}{},
-		limits:    *opts.Limits,
-		perIP:     map[netip.Addr]int{}, perListener: map[string]int{},
-		refused:  map[net.Conn]func() bool{},
-		stopping: make(chan struct{}),
-		drained:  make(chan struct{}),
+		opts:        opts,
+		log:         opts.Logger,
+		budget:      budget{limit: opts.RequestMemoryBytes},
+		frames:      framePool{limit: opts.RequestMemoryBytes},
+		started:     opts.Clock.Now(),
+		interval:    time.Second,
+		listeners:   map[net.Listener]struct{}{},
+		conns:       map[*connection]struct{}{},
+		limits:      *opts.Limits,
+		perIP:       map[netip.Addr]int{},
+		perListener: map[string]int{},
+		refused:     map[net.Conn]func() bool{},
+		stopping:    make(chan struct{}),
+		drained:     make(chan struct{}),
 	}
 	for _, d := range []time.Duration{opts.IdleTimeout, opts.FrameTimeout, opts.WriteTimeout, opts.DrainTimeout} {
 		s.interval = min(s.interval, max(d/4, time.Millisecond))

@@ -55,19 +55,6 @@ func (m *Manager) SetConnectionRates(r ConnectionRates) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.limits = r
-	if a.listeners == nil {
-		a.listeners = map[string]*rate{}
-	}
-	for name := range a.listeners {
-		if _, ok := r.Listeners[name]; !ok {
-			delete(a.listeners, name)
-		}
-	}
-	for name := range r.Listeners {
-		if a.listeners[name] == nil {
-			a.listeners[name] = &rate{}
-		}
-	}
 }
 
 // Accept counts a new connection of a listener and returns for how long it, and the listener with it, must wait, in
@@ -83,8 +70,13 @@ func (m *Manager) Accept(listener string, nowMs int64) int64 {
 			wait = max(wait, min(r.excess(w, float64(limit), nowMs), w.ms))
 		}
 	}
-	if r := a.listeners[listener]; r != nil {
-		count(r, a.limits.Listeners[listener])
+	if limit, ok := a.limits.Listeners[listener]; ok {
+		r := a.listeners[listener]
+		if r == nil {
+			r = &rate{}
+			a.listeners[listener] = r
+		}
+		count(r, limit)
 	}
 	if a.limits.Protected != listener {
 		count(&a.broker, a.limits.Broker)

@@ -58,7 +58,7 @@ func (x *meter) over(w windows, nowMs int64) bool {
 
 // New returns a Manager without quotas. Mutations have windows of their own (controller.quota.window.num).
 func New(clients, mutations Windows) *Manager {
-	m := &Manager{accepts: accepts{limits: ConnectionRates{Broker: math.MaxInt32}}}
+	m := &Manager{accepts: accepts{limits: ConnectionRates{Broker: math.MaxInt32}, listeners: map[string]*rate{}}}
 	for k := range m.windows {
 		m.windows[k] = windows{max(clients.Samples, 1), max(clients.Size.Milliseconds(), 1)}
 	}

@@ -2,7 +2,7 @@ package suites
 
 import (
 	"errors"
-	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -136,7 +136,7 @@ func (x *limited) turnedAway() {
 	for {
 		c := x.dial()
 		_, err := raw.Ask[*kmsg.ApiVersionsResponse](c, kmsg.NewPtrApiVersionsRequest())
-		if err != nil && !timedOut(err) {
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
 		_ = c.Close()
@@ -146,14 +146,9 @@ func (x *limited) turnedAway() {
 
 // closed waits until the broker has closed a connection.
 func (x *limited) closed(c *raw.Conn) {
-	if _, err := c.Read(make([]byte, 1)); err == nil || timedOut(err) {
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		x.t.Fatalf("read of a connection that is to be closed: %v", err)
 	}
-}
-
-func timedOut(err error) bool {
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // held dials until a connection has to wait: its request is not answered for a moment.
@@ -164,7 +159,7 @@ func (x *limited) held() *raw.Conn {
 		_ = c.SetReadDeadline(time.Now().Add(400 * time.Millisecond))
 		_, err := c.Read(make([]byte, 1))
 		switch {
-		case timedOut(err):
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			return c
 		case err != nil:
 			x.t.Fatalf("a connection that has to wait was closed: %v", err)
